@@ -1,0 +1,1 @@
+"""One comparison: contexts, the decode-and-score loop, the mathematics of the shift."""

@@ -1,0 +1,1 @@
+"""Weights become distributions: the engine contract and the engines behind it."""

@@ -1,0 +1,1 @@
+"""The torch engine. The only room that imports torch, transformers and peft."""

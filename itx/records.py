@@ -1,0 +1,229 @@
+"""The nouns of itx as frozen records: what a comparison yields, a run stores, and screen and export draw.
+
+Figures come from raw logits at temperature 1 over the full vocabulary. Log-probs and entropies use natural
+logarithms; KL and JS are in nats; ranks count from 1; positions from 0. A position is one emitted token, EOS included.
+Field names and order are the schema of ``run.json`` and ``traces.jsonl`` (schema 1); fields that a reader does not
+know are ignored, so that later versions can add some.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+
+Finish = Literal["eos", "length", "cancelled"]
+ShiftClass = Literal["unshifted", "marginal", "shifted"]
+Top = list[tuple[int, float]]
+"""Alternatives as (token id, log-prob), best first."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all records: frozen, by keyword, unknown fields ignored."""
+
+
+class Model(Record):
+    """One model of a run. ``weights`` and ``tokenizer`` are fingerprints (``sha256:…``)."""
+
+    name: str
+    role: Literal["base", "tuned"]
+    reference: str
+    engine: str
+    adapter: str | None = None
+    dtype: str = "float32"
+    quantization: str | None = None
+    weights: str = ""
+    tokenizer: str = ""
+    vocab_size: int = 0
+    exact: bool = True
+    device: str = "cpu"
+    method: Literal["lora", "full"] | None = None
+    """How it was tuned, where that can be seen: a PEFT adapter is ``lora`` (paper: LFT)."""
+
+
+class Decoding(Record):
+    """How the next token is chosen. Temperature 0 is greedy; ``top_k`` 0 and ``top_p`` 1 cut nothing."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+
+
+class ContextPolicy(Record):
+    """How a prompt becomes each model's context. ``policy``: same, plain, qa, or ``jinja`` for a scorer's own file."""
+
+    policy: str = "same"
+    template: str | None = None
+    system: str | None = None
+    template_source: str | None = None
+    """Where the chat template came from: a file, a built-in's name, or the folder of a model."""
+
+
+class Thresholds(Record):
+    """Bounds of the shift classes by the scorer's rank η: unshifted ≤ ``unshifted`` < marginal ≤ ``marginal`` < shifted.
+
+    Source: Lin et al. 2023, arXiv 2312.01552, §2.1.
+    """
+
+    unshifted: int = 1
+    marginal: int = 3
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.unshifted <= self.marginal:
+            raise ValueError(f"thresholds need 1 <= unshifted <= marginal, not {self.unshifted}, {self.marginal}")
+
+    def classify(self, rank: int) -> ShiftClass:
+        """Return the shift class of a position whose emitted token has this rank (from 1) for the scorer."""
+        if rank <= self.unshifted:
+            return "unshifted"
+        return "marginal" if rank <= self.marginal else "shifted"
+
+
+class DataReference(Record):
+    """The tuning data of a run."""
+
+    reference: str
+    fingerprint: str
+    rows: int
+
+
+class EngineFacts(Record):
+    """What moves figures within the noise floor: chunk boundaries, threads, attention kernel, cache type."""
+
+    chunk: int
+    threads: int
+    flash_attention: bool | None = None
+    kv: str = "float32"
+
+
+class Run(Record):
+    """``run.json``: everything that must be known to repeat a run."""
+
+    schema: int
+    itx: str
+    created: str
+    command: list[str]
+    models: list[Model]
+    decoding: Decoding
+    context: ContextPolicy
+    thresholds: Thresholds = Thresholds()
+    data: DataReference | None = None
+    engine: EngineFacts
+    versions: dict[str, str]
+    warnings: list[str] = []
+    """What the checks at load found that a reader must know."""
+
+    @property
+    def base(self) -> Model:
+        """The weights before tuning."""
+        return next(model for model in self.models if model.role == "base")
+
+    @property
+    def tuned(self) -> list[Model]:
+        """The weights after tuning, in the order given."""
+        return [model for model in self.models if model.role == "tuned"]
+
+
+class Context(Record):
+    """The token ids that one model sees before the response, and their text."""
+
+    ids: list[int]
+    text: str
+
+
+class Score(Record):
+    """What one scorer says of each position of a response. All lists have one entry a position.
+
+    ``rank`` is 1 + the number of ids with a strictly higher logit than the emitted token's; ``ties`` counts the other
+    ids with exactly its logit. ``top`` has ten alternatives a position. With ``exact`` False the divergences are lower
+    bounds from partial distributions.
+    """
+
+    logp: list[float]
+    rank: list[int]
+    ties: list[int]
+    entropy: list[float]
+    kl_author_scorer: list[float]
+    kl_scorer_author: list[float]
+    js: list[float]
+    top: list[Top]
+    exact: bool = True
+
+
+class Response(Record):
+    """What one author emitted. ``ids`` include EOS; ``text`` does not.
+
+    ``ends[i]`` is the number of characters of ``text`` that are complete once position i is emitted: position i covers
+    ``text[ends[i-1]:ends[i]]``. It is empty for EOS and for a token that ends within a multi-byte character, which
+    belongs to the token that completes it.
+    """
+
+    author: str
+    ids: list[int]
+    text: str
+    finish: Finish
+    logp: list[float] = []
+    entropy: list[float] = []
+    top: list[Top] = []
+    scores: dict[str, Score] = {}
+    ends: list[int] = []
+    given: bool = False
+    """True where the text was given (``--responses``) and not generated."""
+
+    @property
+    def length(self) -> int:
+        """Positions that count in aggregates: all but a closing EOS."""
+        return len(self.ids) - (self.finish == "eos" and bool(self.ids))
+
+    def span(self, position: int) -> tuple[int, int]:
+        """Return the characters of ``text`` (start, end exclusive) that ``position`` completes."""
+        return (self.ends[position - 1] if position else 0), self.ends[position]
+
+
+class Trace(Record):
+    """One line of ``traces.jsonl``: a prompt, every model's context, and all responses with their scores.
+
+    ``pieces`` names every id that occurs in the line (emitted or alternative) as text, so that a run opens without a
+    tokenizer.
+    """
+
+    prompt_id: str
+    prompt: str
+    reference: str | None = None
+    contexts: dict[str, Context] = {}
+    responses: list[Response] = []
+    error: str | None = None
+    pieces: dict[int, str] = {}
+
+    def response(self, author: str) -> Response | None:
+        """Return the author's response, or None where it has none."""
+        return next((response for response in self.responses if response.author == author), None)
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+class GivenResponse(Record):
+    """A response that is scored and not generated; exactly one of ``text`` and ``ids`` is set."""
+
+    author: str | None = None
+    text: str | None = None
+    ids: list[int] | None = None
+
+
+class Prompt(Record):
+    """One thing to ask. ``messages`` holds the whole conversation where the file gave one; ``prompt`` its last turn."""
+
+    id: str
+    prompt: str
+    messages: list[Message] = []
+    reference: str | None = None
+    given: list[GivenResponse] = []

@@ -1,0 +1,1 @@
+"""Pure functions of records: aggregates, Markdown, the tidy table, plain text."""

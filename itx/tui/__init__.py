@@ -1,0 +1,1 @@
+"""The Textual app. It knows comparisons by their events and runs by their records, never an engine."""
