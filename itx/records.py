@@ -21,10 +21,10 @@ Top = list[tuple[int, float]]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """The base of all records: frozen, by keyword, unknown fields ignored."""
+    """The base of all records; unknown fields are ignored. Each class says ``frozen`` and ``kw_only`` for itself."""
 
 
-class Model(Record):
+class Model(Record, frozen=True, kw_only=True):
     """One model of a run. ``weights`` and ``tokenizer`` are fingerprints (``sha256:…``)."""
 
     name: str
@@ -43,7 +43,7 @@ class Model(Record):
     """How it was tuned, where that can be seen: a PEFT adapter is ``lora`` (paper: LFT)."""
 
 
-class Decoding(Record):
+class Decoding(Record, frozen=True, kw_only=True):
     """How the next token is chosen. Temperature 0 is greedy; ``top_k`` 0 and ``top_p`` 1 cut nothing."""
 
     max_new_tokens: int = 256
@@ -53,7 +53,7 @@ class Decoding(Record):
     seed: int = 0
 
 
-class ContextPolicy(Record):
+class ContextPolicy(Record, frozen=True, kw_only=True):
     """How a prompt becomes each model's context. ``policy``: same, plain, qa, or ``jinja`` for a scorer's own file."""
 
     policy: str = "same"
@@ -63,8 +63,8 @@ class ContextPolicy(Record):
     """Where the chat template came from: a file, a built-in's name, or the folder of a model."""
 
 
-class Thresholds(Record):
-    """Bounds of the shift classes by the scorer's rank η: unshifted ≤ ``unshifted`` < marginal ≤ ``marginal`` < shifted.
+class Thresholds(Record, frozen=True, kw_only=True):
+    """Bounds of the shift classes by rank η: unshifted ≤ ``unshifted`` < marginal ≤ ``marginal`` < shifted.
 
     Source: Lin et al. 2023, arXiv 2312.01552, §2.1.
     """
@@ -83,7 +83,7 @@ class Thresholds(Record):
         return "marginal" if rank <= self.marginal else "shifted"
 
 
-class DataReference(Record):
+class DataReference(Record, frozen=True, kw_only=True):
     """The tuning data of a run."""
 
     reference: str
@@ -91,7 +91,7 @@ class DataReference(Record):
     rows: int
 
 
-class EngineFacts(Record):
+class EngineFacts(Record, frozen=True, kw_only=True):
     """What moves figures within the noise floor: chunk boundaries, threads, attention kernel, cache type."""
 
     chunk: int
@@ -100,7 +100,7 @@ class EngineFacts(Record):
     kv: str = "float32"
 
 
-class Run(Record):
+class Run(Record, frozen=True, kw_only=True):
     """``run.json``: everything that must be known to repeat a run."""
 
     schema: int
@@ -128,14 +128,14 @@ class Run(Record):
         return [model for model in self.models if model.role == "tuned"]
 
 
-class Context(Record):
+class Context(Record, frozen=True, kw_only=True):
     """The token ids that one model sees before the response, and their text."""
 
     ids: list[int]
     text: str
 
 
-class Score(Record):
+class Score(Record, frozen=True, kw_only=True):
     """What one scorer says of each position of a response. All lists have one entry a position.
 
     ``rank`` is 1 + the number of ids with a strictly higher logit than the emitted token's; ``ties`` counts the other
@@ -154,7 +154,7 @@ class Score(Record):
     exact: bool = True
 
 
-class Response(Record):
+class Response(Record, frozen=True, kw_only=True):
     """What one author emitted. ``ids`` include EOS; ``text`` does not.
 
     ``ends[i]`` is the number of characters of ``text`` that are complete once position i is emitted: position i covers
@@ -184,7 +184,7 @@ class Response(Record):
         return (self.ends[position - 1] if position else 0), self.ends[position]
 
 
-class Trace(Record):
+class Trace(Record, frozen=True, kw_only=True):
     """One line of ``traces.jsonl``: a prompt, every model's context, and all responses with their scores.
 
     ``pieces`` names every id that occurs in the line (emitted or alternative) as text, so that a run opens without a
@@ -204,14 +204,14 @@ class Trace(Record):
         return next((response for response in self.responses if response.author == author), None)
 
 
-class Message(Record):
+class Message(Record, frozen=True, kw_only=True):
     """One turn of a conversation."""
 
     role: str
     content: str
 
 
-class GivenResponse(Record):
+class GivenResponse(Record, frozen=True, kw_only=True):
     """A response that is scored and not generated; exactly one of ``text`` and ``ids`` is set."""
 
     author: str | None = None
@@ -219,7 +219,7 @@ class GivenResponse(Record):
     ids: list[int] | None = None
 
 
-class Prompt(Record):
+class Prompt(Record, frozen=True, kw_only=True):
     """One thing to ask. ``messages`` holds the whole conversation where the file gave one; ``prompt`` its last turn."""
 
     id: str

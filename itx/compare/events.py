@@ -11,7 +11,7 @@ from typing import Protocol
 from itx.records import Context, Prompt, Record, Run, Score, Top, Trace
 
 
-class Loading(Record):
+class Loading(Record, frozen=True, kw_only=True):
     """A step of loading: ``done`` of ``total`` (bytes or steps; total 0 where unknown) of ``what``."""
 
     what: str
@@ -19,7 +19,7 @@ class Loading(Record):
     total: int = 0
 
 
-class Started(Record):
+class Started(Record, frozen=True, kw_only=True):
     """A prompt begins. ``authors`` are in the order of the run's models."""
 
     prompt: Prompt
@@ -27,7 +27,7 @@ class Started(Record):
     authors: list[str]
 
 
-class Emitted(Record):
+class Emitted(Record, frozen=True, kw_only=True):
     """An author emitted the token of ``position``. ``text`` is what became complete with it (may be empty)."""
 
     author: str
@@ -38,7 +38,7 @@ class Emitted(Record):
     is_eos: bool = False
 
 
-class Scored(Record):
+class Scored(Record, frozen=True, kw_only=True):
     """Figures of positions ``start`` … ``start + len(logp) - 1`` of an author's response.
 
     ``logp``, ``entropy`` and ``top`` are the author's own; ``scores`` has one slice a scorer. ``pieces`` names ids not
@@ -54,7 +54,7 @@ class Scored(Record):
     pieces: dict[int, str]
 
 
-class Finished(Record):
+class Finished(Record, frozen=True, kw_only=True):
     """The prompt is done, cancelled or failed (``trace.error``); the trace is complete and can be stored."""
 
     trace: Trace
