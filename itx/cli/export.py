@@ -1,0 +1,32 @@
+"""``itx export``: a recorded run as Markdown or as the tidy table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itx.cli import options
+
+
+def export(
+    folder: options.RunFolder,
+    kind: Annotated[
+        options.ExportFormat, typer.Option("--format", help="md: the findings; jsonl, csv: the tidy table.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="PATH", help="The file to write.")],
+) -> None:
+    """Write a run's findings to a file."""
+    from itx.cli.output import write_pieces
+    from itx.report.markdown import write_markdown
+    from itx.report.table import write_csv, write_jsonl
+    from itx.runs.recording import Recording
+
+    recording = Recording.open(folder)
+    if kind is options.ExportFormat.MARKDOWN:
+        write_pieces([write_markdown(recording.run, recording.traces())], output)
+    elif kind is options.ExportFormat.JSONL:
+        write_pieces(write_jsonl(recording.run, recording.traces()), output)
+    else:
+        write_pieces(write_csv(recording.run, recording.traces()), output)

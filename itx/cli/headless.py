@@ -1,0 +1,157 @@
+"""Recording without a screen: progress on stderr, one line a prompt on disk, Ctrl-C at any moment."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from itx.cli.asking import Gathered
+from itx.compare.events import Comparer, Emitted, Finished, Loading
+from itx.errors import EXIT_FAILED, EXIT_PARTIAL
+from itx.records import Prompt, Run, Trace
+from itx.text import sanitise
+
+if TYPE_CHECKING:
+    from itx.compare.request import Request
+
+
+class Interrupt:
+    """Asks a comparison to stop at the first Ctrl-C (or SIGTERM, SIGHUP); a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        """Return whether a stop was asked for."""
+        return self.asked
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+        say("stopping: what was generated is scored and kept …")
+
+    @contextmanager
+    def listening(self) -> Iterator[Interrupt]:
+        """Listen for the signals within the block."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._receive) for number in numbers}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def say(text: str) -> None:
+    """Print a line of diagnostics."""
+    typer.echo(f"itx: {sanitise(text)}", err=True)
+
+
+def tell_loading() -> Callable[[Loading], None]:
+    """Return a teller of loading steps that prints each step once."""
+    told: set[str] = set()
+
+    def tell(step: Loading) -> None:
+        if step.what not in told:
+            told.add(step.what)
+            say(step.what)
+
+    return tell
+
+
+def load(request: Request) -> Comparer:
+    """Load what the request names, its steps and warnings on stderr."""
+    from itx.compare.load import load_comparison
+
+    comparer = load_comparison(request, tell_loading())
+    for warning in comparer.run.warnings:
+        say(f"warning: {warning}")
+    return comparer
+
+
+def ask(comparer: Comparer, prompt: Prompt, interrupt: Interrupt, label: str) -> Trace:
+    """Run one prompt to its end and return the trace, counting tokens on stderr where that is a terminal."""
+    counting = sys.stderr.isatty()
+    emitted = 0
+    trace: Trace | None = None
+    for event in comparer.compare(prompt, interrupt):
+        if isinstance(event, Emitted):
+            emitted += 1
+            if counting and emitted % 8 == 0:
+                typer.echo(f"\ritx: {label}: {emitted} tokens", err=True, nl=False)
+        elif isinstance(event, Finished):
+            trace = event.trace
+    if counting:
+        typer.echo("\r\x1b[K", err=True, nl=False)
+    if trace is None:
+        raise AssertionError(f"the comparison of {prompt.id} ended without a trace")
+    return trace
+
+
+def describe(trace: Trace) -> str:
+    """Return one line on how a prompt ended."""
+    if trace.error is not None:
+        return f"failed: {trace.error}"
+    return ", ".join(
+        f"{response.author} {len(response.ids)} tokens ({response.finish})" for response in trace.responses
+    )
+
+
+def record_all(
+    request: Request, gathered: Gathered, folder: Path, show: Callable[[Run, Trace], None] | None = None
+) -> int:
+    """Record every prompt that the folder does not have yet, ``show`` each, and return the exit code.
+
+    0: all done. 1: stopped by a signal, or not one prompt succeeded. 3: some prompts or lines failed, each named.
+    """
+    from itx.runs.recorder import Recorder
+
+    interrupt = Interrupt()
+    failed = list(gathered.broken)
+    for reason in gathered.broken:
+        say(reason)
+    with interrupt.listening():
+        comparer = load(request)
+        if interrupt.asked:
+            return EXIT_FAILED
+        with (
+            Recorder.resume(folder, comparer.run)
+            if (folder / "run.json").exists()
+            else Recorder.create(folder, comparer.run) as recorder
+        ):
+            waiting = [prompt for prompt in gathered.prompts if prompt.id not in recorder.finished]
+            if len(waiting) < len(gathered.prompts):
+                say(f"{len(gathered.prompts) - len(waiting)} of {len(gathered.prompts)} prompts are recorded already")
+            succeeded = len(gathered.prompts) - len(waiting)
+            for number, prompt in enumerate(waiting, start=1):
+                label = f"{number}/{len(waiting)} {prompt.id}"
+                trace = ask(comparer, prompt, interrupt, label)
+                recorder.append(trace)
+                say(f"{label}: {describe(trace)}")
+                if show is not None:
+                    show(comparer.run, trace)
+                if trace.error is not None:
+                    failed.append(f"prompt {prompt.id}: {trace.error}")
+                else:
+                    succeeded += 1
+                if interrupt.asked:
+                    say(f"stopped after {number} of {len(waiting)} prompts; the same command goes on from here")
+                    return EXIT_FAILED
+    if show is None:
+        typer.echo(folder)
+    else:
+        say(f"recorded in {folder}")
+    if failed:
+        say(f"{len(failed)} failed:")
+        for reason in failed:
+            say(f"  {reason}")
+        return EXIT_PARTIAL if succeeded else EXIT_FAILED
+    return 0

@@ -1,0 +1,64 @@
+"""``itx``: the commands and how a failure ends.
+
+A command's work is imported when it is called, so that ``itx --help`` loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from itx import __version__
+from itx.cli import compare, export, recorded, report, run
+from itx.errors import EXIT_FAILED, ItxError
+
+app = typer.Typer(
+    name="itx",
+    help="What tuning changed in a language model, token by token.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"itx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(compare.demo)
+app.command("compare")(compare.compare)
+app.command("run")(run.run)
+app.command("open")(recorded.open_run)
+app.command("report")(report.report)
+app.command("export")(export.export)
+
+
+def main() -> None:
+    """Run the command line; an ItxError becomes its message on stderr and its exit code."""
+    try:
+        app()
+    except ItxError as error:
+        from itx.text import sanitise
+
+        typer.echo(f"itx: {sanitise(str(error))}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe left (`itx report … | head`); what Python still wants to flush has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)

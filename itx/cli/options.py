@@ -1,0 +1,111 @@
+"""The command line's options, each named once and shared by the commands that take it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class EngineName(StrEnum):
+    """The engines this version has."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+
+
+class ExportFormat(StrEnum):
+    """The formats ``itx export`` writes."""
+
+    MARKDOWN = "md"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+References = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="BASE TUNED... | ADAPTER",
+        help="A hub id, a folder with safetensors, a PEFT folder, or demo:base, demo:lora, demo:full. "
+        "NAME=REF names a tuned model. An ADAPTER alone takes its base from its own configuration.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A recorded run's folder.", show_default=False)]
+
+PromptText = Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="One prompt.")]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="JSONL with id and prompt (or messages); a .txt, one a line; or a dataset file.",
+    ),
+]
+ResponseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--responses", metavar="FILE", help="JSONL with id, prompt, response: all models score, nothing is generated."
+    ),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="RUN", help="Record into this folder. An interrupted run goes on where it stopped."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first N prompts.")]
+Authors = Annotated[
+    str,
+    typer.Option(
+        "--authors", metavar="tuned|base|all|NAME,…", help="Whose responses to generate. All other models score each."
+    ),
+]
+
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens at most.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="1 cuts nothing.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="0 cuts nothing.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="For sampling.")]
+
+ContextName = Annotated[
+    str,
+    typer.Option(
+        "--context",
+        metavar="same|plain|qa|FILE",
+        help="same: identical ids for every model. plain: the instruction's text. qa: Question/Answer. "
+        "FILE: Jinja, for the scorers.",
+    ),
+]
+ChatTemplate = Annotated[
+    str | None,
+    typer.Option("--chat-template", metavar="NAME|FILE", help="A Jinja file, or a built-in's name."),
+]
+SystemPrompt = Annotated[str | None, typer.Option("--system-prompt", help="A system message.")]
+ThresholdPair = Annotated[
+    str,
+    typer.Option("--thresholds", metavar="U,M", help="Ranks up to U are unshifted, up to M marginal."),
+]
+
+Engine = Annotated[EngineName, typer.Option("--engine", help="What runs the weights.")]
+Device = Annotated[
+    list[str] | None,
+    typer.Option("--device", metavar="[NAME=]DEVICE", help="cpu, cuda, cuda:1 … for all or for one model."),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="float32, bfloat16 or float16 instead of the choice made.",
+    ),
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+Chunk = Annotated[int | None, typer.Option("--chunk", min=1, help="Tokens scored at a time.")]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run Python code that comes with the weights. Off: it is a stranger's.",
+    ),
+]

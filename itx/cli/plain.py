@@ -1,0 +1,21 @@
+"""Findings on standard output, for pipes and for terminals without a screen."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import typer
+
+from itx.records import Run, Trace
+
+
+def print_trace(run: Run, trace: Trace) -> None:
+    """Print one prompt's finding, as wide as the terminal (80 columns in a pipe)."""
+    from itx.report.plain import write_plain
+
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    only_ascii = not encoding.startswith("utf")
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    text = write_plain(run, trace, width=max(width, 40), ascii=only_ascii)
+    typer.echo(text.encode(encoding, errors="replace").decode(encoding) if only_ascii else text)

@@ -1,0 +1,52 @@
+"""Command-line words and files become prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itx.errors import InputError, UsageError
+from itx.records import Prompt, Record
+
+if TYPE_CHECKING:
+    from itx.runs.prompts import BrokenLine
+
+
+class Gathered(Record, frozen=True, kw_only=True):
+    """Prompts to ask, and the lines of their file that could not be read."""
+
+    prompts: list[Prompt]
+    broken: list[str] = []
+
+
+def gather_prompts(text: str | None, path: Path | None, limit: int | None) -> Gathered:
+    """Return the prompt given as text, the prompts of a file, or none.
+
+    Raises UsageError where both are given, InputError where a file has not one usable line.
+    """
+    if text is not None and path is not None:
+        raise UsageError("--prompt and --prompts exclude each other.", "Give one of them.")
+    if text is not None:
+        if not text.strip():
+            raise UsageError("--prompt is empty.", "--prompt 'Tell me about …'")
+        return Gathered(prompts=[Prompt(id="1", prompt=text)])
+    if path is None:
+        return Gathered(prompts=[])
+    from itx.runs.prompts import read_prompts
+
+    return _gathered(*read_prompts(path, limit), path)
+
+
+def gather_responses(path: Path, limit: int | None) -> Gathered:
+    """Return the prompts of a file of given responses."""
+    from itx.runs.prompts import read_responses
+
+    return _gathered(*read_responses(path, limit), path)
+
+
+def _gathered(prompts: list[Prompt], broken: list[BrokenLine], path: Path) -> Gathered:
+    reasons = [str(line) for line in broken]
+    if not prompts:
+        cause = "\n".join([f"{path} has no prompt that can be used.", *reasons])
+        raise InputError(cause, 'One JSON object a line: {"id": "1", "prompt": "…"}')
+    return Gathered(prompts=prompts, broken=reasons)

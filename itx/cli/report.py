@@ -1,0 +1,33 @@
+"""``itx report``: the aggregates of a recorded run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itx.cli import options
+
+
+def report(
+    folder: options.RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.md", help="Write Markdown to this file.")
+    ] = None,
+) -> None:
+    """Print what tuning changed over all prompts of a run."""
+    import msgspec
+
+    from itx.cli.output import write_text
+    from itx.report.figures import summarise, write_summary
+    from itx.runs.recording import Recording
+
+    recording = Recording.open(folder)
+    figures = summarise(recording.run, recording.traces())
+    if as_json:
+        text = msgspec.json.format(msgspec.json.encode(figures), indent=2).decode() + "\n"
+    else:
+        text = write_summary(recording.run, figures)
+    write_text(text, output)

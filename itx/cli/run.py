@@ -1,0 +1,35 @@
+"""``itx run``: a comparison without a screen, recorded and resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itx.cli import options
+from itx.cli.settings import Settings, takes_settings
+
+
+@takes_settings
+def run(
+    references: options.References,
+    settings: Settings,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="RUN", help="Record into this folder. An interrupted run goes on.")
+    ],
+    prompts: options.PromptFile = None,
+    responses: options.ResponseFile = None,
+    limit: options.Limit = None,
+) -> None:
+    """Compare over a file of prompts, or score given responses, and record every figure."""
+    from itx.cli.headless import record_all
+    from itx.cli.prompts import gather_prompts, gather_responses
+    from itx.errors import UsageError
+
+    if (prompts is None) == (responses is None):
+        raise UsageError(
+            "itx run needs --prompts or --responses, not both.", "itx run BASE TUNED --prompts FILE --out RUN"
+        )
+    gathered = gather_responses(responses, limit) if responses is not None else gather_prompts(None, prompts, limit)
+    raise typer.Exit(record_all(settings.request(references), gathered, out))

@@ -1,0 +1,33 @@
+"""What a person asks for, before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from itx.records import Decoding, Record, Thresholds
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """The models to load and how to ask them.
+
+    ``base`` is None where one adapter alone was named: then the adapter's configuration names its base. ``tuned`` holds
+    references as given, ``name=REF`` or ``REF``. ``resolved`` maps a reference such as ``demo:base`` to its folder.
+    ``context`` is ``same``, ``plain``, ``qa`` or a Jinja file's path. ``authors`` is ``tuned``, ``base``, ``all`` or
+    names with commas. ``devices`` maps a model's name to a device; the key ``""`` is for all. None means: choose well.
+    """
+
+    base: str | None
+    tuned: list[str]
+    command: list[str]
+    decoding: Decoding = Decoding()
+    thresholds: Thresholds = Thresholds()
+    context: str = "same"
+    chat_template: str | None = None
+    system_prompt: str | None = None
+    authors: str = "all"
+    devices: dict[str, str] = {}
+    dtype: str | None = None
+    chunk: int | None = None
+    threads: int | None = None
+    trust_remote_code: bool = False
+    resolved: dict[str, Path] = {}
