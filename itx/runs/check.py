@@ -1,0 +1,107 @@
+"""What a run and its traces must satisfy before anything is counted or drawn: they may come from strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from itertools import accumulate, pairwise
+
+import msgspec
+
+from itx.records import SCHEMA, Response, Run, Score, Trace
+
+
+def check_run(run: Run) -> None:
+    """Raise ValueError where the run's models are not one base and tuned ones with names of their own."""
+    if run.schema != SCHEMA:
+        raise ValueError(f"schema {run.schema}, where this itx reads schema {SCHEMA}")
+    names = [model.name for model in run.models]
+    bases = [model.name for model in run.models if model.role == "base"]
+    if len(bases) != 1:
+        raise ValueError(f"{len(bases)} base models, where a run has one")
+    if len(names) == 1:
+        raise ValueError("no tuned model")
+    if len(set(names)) != len(names):
+        raise ValueError("two models of the same name")
+
+
+def check_trace(trace: Trace, run: Run) -> Trace:
+    """Return the trace, with ``ends`` made where a response has none.
+
+    Raises ValueError where a model is unknown, lists of a response differ in length, or ranks or ends are impossible.
+    """
+    names = {model.name for model in run.models}
+    authors = [response.author for response in trace.responses]
+    if len(set(authors)) != len(authors):
+        raise ValueError("two responses of the same author")
+    unknown = ({*authors, *trace.contexts} | {name for response in trace.responses for name in response.scores}) - names
+    if unknown:
+        raise ValueError(f"unknown model {sorted(unknown)[0]!r}")
+    for response in trace.responses:
+        try:
+            _check_response(response)
+        except ValueError as error:
+            raise ValueError(f"the response of {response.author}: {error}") from None
+    if all(response.ends or not response.ids for response in trace.responses):
+        return trace
+    return msgspec.structs.replace(
+        trace, responses=[_with_ends(response, trace.pieces) for response in trace.responses]
+    )
+
+
+def _check_length(name: str, values: Sized, length: int) -> None:
+    if len(values) != length:
+        raise ValueError(f"{name} has {len(values)} entries for {length} positions")
+
+
+def _check_response(response: Response) -> None:
+    length = len(response.ids)
+    if response.ids and min(response.ids) < 0:
+        raise ValueError("a negative token id")
+    own: dict[str, Sized] = {"logp": response.logp, "entropy": response.entropy, "top": response.top}
+    for name, values in own.items():
+        _check_length(name, values, length)
+    if response.ends:
+        _check_length("ends", response.ends, length)
+        if any(late < early for early, late in pairwise([0, *response.ends, len(response.text)])):
+            raise ValueError("ends do not rise from 0 to the length of the text")
+    for scorer, score in response.scores.items():
+        try:
+            _check_score(score, length)
+        except ValueError as error:
+            raise ValueError(f"scores of {scorer}: {error}") from None
+
+
+def _check_score(score: Score, length: int) -> None:
+    lists: dict[str, Sized] = {
+        "logp": score.logp,
+        "rank": score.rank,
+        "ties": score.ties,
+        "entropy": score.entropy,
+        "kl_author_scorer": score.kl_author_scorer,
+        "kl_scorer_author": score.kl_scorer_author,
+        "js": score.js,
+        "top": score.top,
+    }
+    for name, values in lists.items():
+        _check_length(name, values, length)
+    if length and min(score.rank) < 1:
+        raise ValueError("a rank below 1")
+    if length and min(score.ties) < 0:
+        raise ValueError("a negative number of ties")
+
+
+def _with_ends(response: Response, pieces: dict[int, str]) -> Response:
+    """Make ``ends`` for a writer that left them out: from the pieces where these spell the text.
+
+    Otherwise no position but the last one counted is known to complete any character.
+    """
+    if response.ends or not response.ids:
+        return response
+    counted = response.ids[: response.length]
+    spelled = [pieces.get(token, "") for token in counted]
+    if "".join(spelled) == response.text:
+        ends = list(accumulate(map(len, spelled)))
+    else:
+        ends = [0] * (len(counted) - 1) + [len(response.text)] * bool(counted)
+    ends += [len(response.text)] * (len(response.ids) - len(counted))
+    return msgspec.structs.replace(response, ends=ends)

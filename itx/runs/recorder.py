@@ -1,0 +1,262 @@
+"""Writing a run: one line a finished prompt, on disk before the next one starts.
+
+A line is written whole and flushed, or not at all. What a killed process left of a line is moved to ``traces.torn``
+when the run is resumed, and its prompt is done again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from itx.errors import RunError
+from itx.records import Run, Trace
+from itx.runs.check import check_run, check_trace
+from itx.runs.description import find_differences, is_run, read_description, sync_folder, write_description
+from itx.runs.lines import DESCRIPTION, TORN, TRACES, Head, decode, refuse_line
+from itx.runs.lock import LOCK, FolderLock
+
+_HEAD = msgspec.json.Decoder(Head)
+_TRACE = msgspec.json.Decoder(Trace)
+# A creation that was killed leaves these; none of them holds a finding.
+_REMAINS = {LOCK, f"{DESCRIPTION}.new", TRACES}
+
+
+class Recorder:
+    """The only writer of a run's folder, from construction to ``close``. Threads may share it.
+
+    ``finished`` has the ids of the prompts that need not be asked again: recorded without error and not cancelled.
+    """
+
+    def __init__(self, folder: Path, run: Run, lock: FolderLock, handle: int, finished: set[str]) -> None:
+        self.folder = folder
+        self.run = run
+        self.finished = finished
+        self._lock = lock
+        self._handle = handle
+        self._size = os.fstat(handle).st_size
+        self._writing = threading.Lock()
+
+    @classmethod
+    def begin(cls, folder: Path, run: Run) -> Self:
+        """Resume where the folder holds a run, create one otherwise."""
+        return cls.resume(folder, run) if is_run(folder) else cls.create(folder, run)
+
+    @classmethod
+    def create(cls, folder: Path, run: Run) -> Self:
+        """Make the folder and its ``run.json``.
+
+        Raises RunError where the folder holds a run or anything else, is locked, or cannot be written.
+        """
+        try:
+            check_run(run)
+        except ValueError as error:
+            raise RunError(f"This run cannot be recorded: {error}.", "Check the models' names.") from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _check_empty(folder)
+        except OSError as error:
+            raise _refuse_writing(folder, error) from error
+        lock = FolderLock(folder)
+        try:
+            _check_empty(folder)
+            handle = _open_to_append(folder / TRACES)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            write_description(folder, run)
+            return cls(folder, run, lock, handle, set())
+        except BaseException as error:
+            os.close(handle)
+            lock.release()
+            if isinstance(error, OSError):
+                raise _refuse_writing(folder, error) from error
+            raise
+
+    @classmethod
+    def resume(cls, folder: Path, run: Run) -> Self:
+        """Go on with the run in ``folder``; its ``run.json`` stays as it is, and is the recorder's ``run``.
+
+        Raises RunError where ``run`` differs in what figures depend on, a line but the last is broken, or the folder
+        is locked or cannot be written.
+        """
+        recorded = read_description(folder)
+        differences = find_differences(recorded, run)
+        if differences:
+            raise RunError(
+                f"{folder} was recorded otherwise: {'; '.join(differences)}.",
+                "Repeat the recorded command, or name another folder with --out.",
+            )
+        lock = FolderLock(folder)
+        try:
+            handle = _open_to_append(folder / TRACES)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            return cls(folder, recorded, lock, handle, _mend(folder, handle, recorded))
+        except BaseException as error:
+            os.close(handle)
+            lock.release()
+            if isinstance(error, OSError):
+                raise _refuse_writing(folder, error) from error
+            raise
+
+    def append(self, trace: Trace) -> None:
+        """Write one line and wait until it is on the disk.
+
+        Raises RunError where the trace could not be read back (nothing is written then) or the disk refuses (the
+        part that was written is cut off again).
+        """
+        line = _encode(trace, self.run)
+        with self._writing:
+            if self._handle < 0:
+                raise RunError(f"{self.folder} is closed.", "Open it again with itx run --out.")
+            if os.fstat(self._handle).st_size != self._size:
+                raise RunError(
+                    f"{self.folder / TRACES} does not end where it was left: something else changed it.",
+                    "Give the same command again: it goes on behind the last whole line.",
+                )
+            self._write(line)
+            if trace.error is None and not any(response.finish == "cancelled" for response in trace.responses):
+                self.finished.add(trace.prompt_id)
+            else:
+                self.finished.discard(trace.prompt_id)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
+            os.fsync(self._handle)
+        except OSError as error:
+            refusal = _refuse_writing(self.folder, error)
+            try:
+                os.ftruncate(self._handle, self._size)
+            except OSError as worse:
+                # The part stays; the next append sees it by the size, and resuming sets it aside.
+                refusal.add_note(f"A part of the line could not be cut off: {worse.strerror}.")
+            raise refusal from error
+        except BaseException:
+            # An interruption (ctrl+c) between two writes: the size, not the loop, knows whether the line is whole.
+            if os.fstat(self._handle).st_size == self._size + len(line):
+                self._size += len(line)
+            else:
+                os.ftruncate(self._handle, self._size)
+            raise
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Release the folder; a second call does nothing."""
+        with self._writing:
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
+                self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _encode(trace: Trace, run: Run) -> bytes:
+    """Return the trace's line, read back once: what cannot be read must not reach the disk (NaN becomes null)."""
+    try:
+        line = msgspec.json.encode(trace)
+        check_trace(decode(_TRACE, line), run)
+    except (UnicodeEncodeError, ValueError) as error:
+        raise RunError(
+            f"The findings of prompt {trace.prompt_id} cannot be recorded: {error}.",
+            "A figure that is not a number comes from weights that overflow: try --dtype float32.",
+        ) from error
+    return line + b"\n"
+
+
+def _check_empty(folder: Path) -> None:
+    if is_run(folder):
+        raise RunError(f"{folder} already holds a run.", "Resume it with itx run --out, or name another folder.")
+    names = {path.name for path in folder.iterdir()}
+    traces = folder / TRACES
+    if names - _REMAINS or (TRACES in names and (not traces.is_file() or traces.stat().st_size)):
+        raise RunError(f"{folder} is not empty and not a run.", "Name a new or empty folder with --out.")
+
+
+def _open_to_append(path: Path) -> int:
+    # A folder from a stranger may hold links: what is appended must not land in another file.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        handle = os.open(path, flags, 0o644)
+    except OSError as error:
+        raise _refuse_writing(path.parent, error) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise RunError(f"{path} is not a plain file.", "Name another folder with --out.")
+    return handle
+
+
+def _mend(folder: Path, handle: int, run: Run) -> set[str]:
+    """Return the finished prompts' ids; move an unfinished last line to ``traces.torn``."""
+    finished: set[str] = set()
+    whole = 0
+    with os.fdopen(os.dup(handle), "rb", buffering=1 << 20) as file:
+        file.seek(0)
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                _mend_last(folder, handle, run, line, whole, finished)
+                break
+            whole += len(line)
+            try:
+                _note(decode(_HEAD, line), finished)
+            except ValueError as error:
+                raise refuse_line(folder, number, str(error)) from error
+    return finished
+
+
+def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, finished: set[str]) -> None:
+    try:
+        check_trace(decode(_TRACE, line), run)
+    except ValueError:
+        torn = _open_to_append(folder / TORN)
+        try:
+            rest = memoryview(line + b"\n")
+            while rest:
+                rest = rest[os.write(torn, rest) :]
+            os.fsync(torn)
+        finally:
+            os.close(torn)
+        os.ftruncate(handle, whole)
+        os.fsync(handle)
+        sync_folder(folder)
+    else:
+        # Only the line feed is missing.
+        os.write(handle, b"\n")
+        os.fsync(handle)
+        _note(decode(_HEAD, line), finished)
+
+
+def _note(head: Head, finished: set[str]) -> None:
+    if head.error is None and not head.cancelled:
+        finished.add(head.prompt_id)
+    else:
+        finished.discard(head.prompt_id)
+
+
+def _refuse_writing(folder: Path, error: OSError) -> RunError:
+    remedy = "Name another folder with --out."
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        remedy = f"Free space (df -h {folder}), then give the same command again: finished prompts are kept."
+    elif error.errno == errno.EFBIG:
+        remedy = "Raise the limit (ulimit -f), then give the same command again: finished prompts are kept."
+    return RunError(f"{folder} cannot be written: {error.strerror}.", remedy)
