@@ -122,11 +122,7 @@ def record_all(
         comparer = load(request)
         if interrupt.asked:
             return EXIT_FAILED
-        with (
-            Recorder.resume(folder, comparer.run)
-            if (folder / "run.json").exists()
-            else Recorder.create(folder, comparer.run) as recorder
-        ):
+        with Recorder.begin(folder, comparer.run) as recorder:
             waiting = [prompt for prompt in gathered.prompts if prompt.id not in recorder.finished]
             if len(waiting) < len(gathered.prompts):
                 say(f"{len(gathered.prompts) - len(waiting)} of {len(gathered.prompts)} prompts are recorded already")
@@ -147,8 +143,6 @@ def record_all(
                     return EXIT_FAILED
     if show is None:
         typer.echo(folder)
-    else:
-        say(f"recorded in {folder}")
     if failed:
         say(f"{len(failed)} failed:")
         for reason in failed:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from itx.cli.headless import record_all, say
+from itx.cli.plain import print_trace
 from itx.cli.prompts import Gathered
 from itx.errors import EXIT_PARTIAL, UsageError
+from itx.runs.library import discard_unused, new_run_folder
 
 if TYPE_CHECKING:
     from itx.compare.request import Request
@@ -23,20 +24,24 @@ def show(request: Request, gathered: Gathered, out: Path | None) -> int:
         raise UsageError(
             "This is no terminal with a screen, and no prompt was given.", "Add --prompt TEXT or --prompts FILE."
         )
-    folder = out if out is not None else _new_folder(request)
+    if out is not None:
+        return _show_in(out, request, gathered, on_screen)
+    reference = request.tuned[0]
+    folder = new_run_folder(Path(reference[reference.find("=") + 1 :].replace(":", "-")).name)
+    try:
+        return _show_in(folder, request, gathered, on_screen)
+    finally:
+        if not discard_unused(folder):
+            say(f"recorded in {folder}")
+
+
+def _show_in(folder: Path, request: Request, gathered: Gathered, on_screen: bool) -> int:
     if on_screen:
         return _show_on_screen(request, gathered, folder)
-    return _print_all(request, gathered, folder)
-
-
-def _new_folder(request: Request) -> Path:
-    from itx.runs.library import new_run_folder
-
-    return new_run_folder(Path(request.tuned[0].rpartition("=")[2].replace(":", "-")).name)
+    return record_all(request, gathered, folder, show=print_trace)
 
 
 def _show_on_screen(request: Request, gathered: Gathered, folder: Path) -> int:
-    from itx.cli.headless import say
     from itx.compare.events import Comparer
     from itx.tui.app import Live, run_app
 
@@ -48,13 +53,4 @@ def _show_on_screen(request: Request, gathered: Gathered, folder: Path) -> int:
     code = run_app(Live(loader=load, folder=folder, prompts=gathered.prompts, decoding=request.decoding))
     for reason in gathered.broken:
         say(reason)
-    if (folder / "run.json").exists():
-        typer.echo(folder)
     return code or (EXIT_PARTIAL if gathered.broken else 0)
-
-
-def _print_all(request: Request, gathered: Gathered, folder: Path) -> int:
-    from itx.cli.headless import record_all
-    from itx.cli.plain import print_trace
-
-    return record_all(request, gathered, folder, show=print_trace)
