@@ -1,0 +1,179 @@
+"""A comparison: loaded models, asked one prompt at a time, answering with events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from itx.compare.context import ContextMaker
+from itx.compare.decoding import Chooser
+from itx.compare.events import Cancel, Event, Finished, Started
+from itx.compare.writing import Writing
+from itx.errors import InputError, ItxError, MemoryExhaustedError, WindowError
+from itx.models.contract import Engine
+from itx.records import Context, GivenResponse, Prompt, Run, Top, Trace
+
+
+class _Part(NamedTuple):
+    """A response to be made: its author, and the response where it was given."""
+
+    author: Engine
+    given: GivenResponse | None
+
+
+class Comparison:
+    """The models of a run, ready to be asked; every response is scored by every other model.
+
+    ``engines`` are in the order of the run's models, ``authors`` names of those who write.
+    """
+
+    def __init__(self, engines: Sequence[Engine], run: Run, authors: Sequence[str], contexts: ContextMaker) -> None:
+        self._engines = {engine.name: engine for engine in engines}
+        self._run = run
+        self._authors = [engine for engine in engines if engine.name in authors]
+        self._contexts = contexts
+        self._width = min(engine.vocab_size for engine in engines)
+        self._naming = max((engine.vocabulary for engine in engines), key=lambda vocabulary: vocabulary.size)
+
+    @property
+    def run(self) -> Run:
+        """What ``run.json`` will say."""
+        return self._run
+
+    def compare(self, prompt: Prompt, cancel: Cancel) -> Iterator[Event]:
+        """Yield the events of one prompt; see ``events.Comparer``.
+
+        Authors take turns token by token, so that answers stream side by side.
+        """
+        contexts: Mapping[str, Context] = {}
+        writings: list[Writing] = []
+        pieces: dict[int, str] = {}
+        error: str | None = None
+        begun = False
+        try:
+            contexts = self._contexts.make(prompt)
+            parts = self._plan(prompt)
+            begun = True
+            yield Started(prompt=prompt, contexts=dict(contexts), authors=[part.author.name for part in parts])
+            for part in parts:
+                writings.append(self._begin(prompt, part, contexts, self._namer(pieces)))
+            yield from _take_turns(writings, cancel)
+        except ItxError as failure:
+            error = str(failure)
+        except MemoryError:
+            error = str(MemoryExhaustedError("There was not enough memory for this prompt.", "Use a smaller --dtype."))
+        if not begun:
+            yield Started(prompt=prompt, contexts=dict(contexts), authors=[])
+        yield Finished(
+            trace=Trace(
+                prompt_id=prompt.id,
+                prompt=prompt.prompt,
+                reference=prompt.reference,
+                contexts=dict(contexts),
+                responses=[] if error else [writing.response() for writing in writings],
+                error=error,
+                pieces={} if error else pieces,
+            )
+        )
+
+    def _plan(self, prompt: Prompt) -> list[_Part]:
+        if not prompt.given:
+            return [_Part(engine, None) for engine in self._authors]
+        tuned = self._run.tuned[0].name
+        parts = []
+        for given in prompt.given:
+            name = given.author or tuned
+            if name not in self._engines:
+                raise InputError(
+                    f"The response to prompt {prompt.id} names the author {name}, which is no model of this run.",
+                    f"The models are: {', '.join(self._engines)}.",
+                )
+            parts.append(_Part(self._engines[name], given))
+        return parts
+
+    def _begin(
+        self,
+        prompt: Prompt,
+        part: _Part,
+        contexts: Mapping[str, Context],
+        name_ids: Callable[[Sequence[Top], Sequence[int]], dict[int, str]],
+    ) -> Writing:
+        author, given = part
+        room = self._room(contexts)
+        ids = None if given is None else self._read_given(prompt, author, given, contexts[author.name])
+        if ids is not None and room is not None and len(ids) > room:
+            raise WindowError(
+                f"The response to prompt {prompt.id} has {len(ids)} tokens, and the window has room for {room}.",
+                "Shorten it, or use a model with a longer window.",
+            )
+        wanted = self._run.decoding.max_new_tokens
+        return Writing(
+            author,
+            [engine for engine in self._engines.values() if engine is not author],
+            contexts,
+            chunk=self._run.engine.chunk,
+            width=self._width,
+            limit=wanted if room is None else min(wanted, room),
+            chooser=Chooser(self._run.decoding, prompt.id, author.name),
+            name_ids=name_ids,
+            given=ids,
+        )
+
+    def _room(self, contexts: Mapping[str, Context]) -> int | None:
+        """Return how many positions fit every model's window, or None where none has one."""
+        rooms = []
+        for name, engine in self._engines.items():
+            if engine.window is None:
+                continue
+            used = len(contexts[name].ids)
+            if used >= engine.window:
+                raise WindowError(
+                    f"The context of {name} has {used} tokens, and its window holds {engine.window}.",
+                    "Shorten the prompt, or use a model with a longer window.",
+                )
+            rooms.append(engine.window - used)
+        return min(rooms) if rooms else None
+
+    def _read_given(self, prompt: Prompt, author: Engine, given: GivenResponse, context: Context) -> list[int]:
+        """Return the ids of a given response: as they continue the context, where the tokenizer keeps that apart."""
+        if given.ids is not None:
+            ids = given.ids
+            smallest = min(engine.vocab_size for engine in self._engines.values())
+            wrong = next((token for token in ids if not 0 <= token < smallest), None)
+            if wrong is not None:
+                raise InputError(
+                    f"The response to prompt {prompt.id} has the id {wrong}, and the models know {smallest} ids.",
+                    "Give the ids of these models' tokenizer.",
+                )
+            return ids
+        text = given.text or ""
+        whole = author.vocabulary.encode(context.text + text)
+        before = author.vocabulary.encode(context.text)
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+        return author.vocabulary.encode(text)
+
+    def _namer(self, known: dict[int, str]) -> Callable[[Sequence[Top], Sequence[int]], dict[int, str]]:
+        """Return a function that names the ids not named before, and remembers them in ``known``."""
+
+        def name_ids(tops: Sequence[Top], ids: Sequence[int]) -> dict[int, str]:
+            seen = {token for top in tops for token, _ in top}
+            fresh = {token: self._naming.piece(token) for token in sorted(seen.union(ids) - known.keys())}
+            known.update(fresh)
+            return fresh
+
+        return name_ids
+
+
+def _take_turns(writings: Sequence[Writing], cancel: Cancel) -> Iterator[Event]:
+    """Let each writing emit one id in turn until all are finished; ``cancel`` is asked before each."""
+    active = list(writings)
+    while active:
+        for writing in list(active):
+            if cancel():
+                for unfinished in active:
+                    yield from unfinished.stop("cancelled")
+                return
+            yield from writing.step()
+            if writing.finish is not None:
+                active.remove(writing)

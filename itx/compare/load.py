@@ -1,0 +1,137 @@
+"""From a request to a comparison that is ready to be asked."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from itx import __version__
+from itx.compare.comparison import Comparison
+from itx.compare.context import ContextMaker, find_template
+from itx.compare.decoding import check_decoding
+from itx.compare.events import Loading
+from itx.compare.request import Request
+from itx.errors import UsageError
+from itx.models.checks import check_context, check_ids
+from itx.models.contract import Engine
+from itx.models.load import find_base, load_engines
+from itx.models.options import Options
+from itx.models.reference import Reference, parse_reference, parse_references, split_name
+from itx.records import SCHEMA, EngineFacts, Model, Prompt, Run
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy")
+
+
+def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Comparison:
+    """Load the models of a request, check that they can be compared, and return the comparison.
+
+    What the checks find that does not forbid it is in ``run.warnings``. Raises ItxError.
+    """
+    check_decoding(request.decoding)
+    if request.chunk is not None and request.chunk < 1:
+        raise UsageError(f"--chunk must be at least 1, not {request.chunk}.")
+    references = _read_references(request)
+    names = [reference.name for reference in references]
+    authors = choose_authors(request.authors, names)
+    unknown = sorted(set(request.devices) - {"", *names})
+    if unknown:
+        raise UsageError(f"--device names {unknown[0]}, which is no model of this run.", f"Models: {', '.join(names)}.")
+    options = Options(
+        device=request.devices,
+        dtype=request.dtype,
+        threads=request.threads,
+        trust_remote_code=request.trust_remote_code,
+    )
+    loaded = load_engines(
+        references, options, lambda what, done, total: tell(Loading(what=what, done=done, total=total))
+    )
+    base, *tuned = loaded.engines
+    tell(Loading(what="checking that the models can be compared"))
+    warnings = loaded.warnings + check_ids(base, tuned)
+    template = find_template(request.chat_template, base, tuned)
+    differing = [engine.name for engine in tuned if engine.template not in {None, template.text}]
+    if differing and request.chat_template is None:
+        warnings.append(f"{', '.join(differing)} brings another chat template; all see that of {template.source}.")
+    contexts = ContextMaker(base, tuned, request.context, template, request.system_prompt)
+    probe = contexts.make(Prompt(id="probe", prompt="Hello"))
+    for engine in loaded.engines:
+        warnings += [warning for warning in check_context(engine, probe[engine.name].ids) if warning not in warnings]
+    run = Run(
+        schema=SCHEMA,
+        itx=__version__,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        command=request.command,
+        models=[_describe(engine, is_base=engine is base) for engine in loaded.engines],
+        decoding=request.decoding,
+        context=contexts.record,
+        thresholds=request.thresholds,
+        engine=EngineFacts(
+            chunk=request.chunk or min(engine.chunk for engine in loaded.engines),
+            threads=base.threads,
+            kv=base.dtype,
+        ),
+        versions=_read_versions(),
+        warnings=warnings,
+    )
+    return Comparison(loaded.engines, run, authors, contexts)
+
+
+def _read_references(request: Request) -> list[Reference]:
+    resolved = {text: Path(folder) for text, folder in request.resolved.items()}
+    if request.base is not None:
+        return parse_references(request.base, request.tuned, resolved)
+    if not request.tuned:
+        raise UsageError("No model was named.", "itx compare BASE TUNED")
+    adapter = parse_reference(split_name(request.tuned[0])[1], "tuned", resolved)
+    return parse_references(find_base(adapter), request.tuned, resolved)
+
+
+def choose_authors(wanted: str, names: Sequence[str]) -> list[str]:
+    """Return the authors that ``tuned``, ``base``, ``all`` or names with commas mean, in the order of the models.
+
+    ``names`` are the models', base first. Raises UsageError for a name that is no model's.
+    """
+    if wanted == "all":
+        return list(names)
+    chosen: set[str] = set()
+    for word in (part.strip() for part in wanted.split(",")):
+        if word in names:
+            chosen.add(word)
+        elif word == "tuned":
+            chosen.update(names[1:])
+        else:
+            raise UsageError(
+                f"--authors {word!r} is no model of this run.", f"Use tuned, base, all, or names: {', '.join(names)}."
+            )
+    return [name for name in names if name in chosen]
+
+
+def _describe(engine: Engine, *, is_base: bool) -> Model:
+    return Model(
+        name=engine.name,
+        role="base" if is_base else "tuned",
+        reference=engine.reference,
+        engine=engine.kind,
+        adapter=engine.adapter,
+        dtype=engine.dtype,
+        quantization=engine.quantization,
+        weights=engine.fingerprint,
+        tokenizer=engine.vocabulary.fingerprint,
+        vocab_size=engine.vocab_size,
+        exact=True,
+        device=engine.device,
+        method=None if is_base else "lora" if engine.adapter else "full",
+    )
+
+
+def _read_versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,114 @@
+"""Chat templates: found, read and rendered. They are Jinja from strangers, and run in a sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from itx.errors import TemplateError, UsageError
+from itx.records import Message
+
+
+class _Generation(Extension):
+    """``{% generation %}`` marks the assistant's part for trainers; here its body is simply rendered."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _to_json(value: object, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _format_now(pattern: str) -> str:
+    return datetime.now().astimezone().strftime(pattern)
+
+
+def make_environment() -> ImmutableSandboxedEnvironment:
+    """Return the sandbox with what chat templates of the hub expect of transformers."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _format_now
+    return environment
+
+
+class ChatTemplate:
+    """A template's text and where it came from."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.text = text
+        self.source = source
+
+    @property
+    def fingerprint(self) -> str:
+        """``sha256:…`` of the template's text."""
+        return f"sha256:{hashlib.sha256(self.text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+    @cached_property
+    def _compiled(self) -> jinja2.Template:
+        try:
+            return make_environment().from_string(self.text)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateError(
+                f"The chat template of {self.source} is broken at line {error.lineno}: {error.message}",
+                "Mend it, or pass another: --chat-template FILE",
+            ) from error
+
+    def render(self, messages: Sequence[Message], variables: Mapping[str, str], **more: str | None) -> str:
+        """Return the text before the assistant's answer to ``messages``.
+
+        Raises TemplateError where the template is broken or refuses the messages.
+        """
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        try:
+            return self._compiled.render(
+                **variables, messages=turns, tools=None, documents=None, add_generation_prompt=True, **more
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+            raise TemplateError(
+                f"The chat template of {self.source} cannot render this prompt: {error}",
+                "Leave out the system prompt if it is about roles, or pass another: --chat-template FILE",
+            ) from error
+
+
+def list_builtins() -> list[str]:
+    """Return the names of the built-in templates."""
+    folder = files("itx.compare") / "templates"
+    return sorted(file.name.removesuffix(".jinja") for file in folder.iterdir() if file.name.endswith(".jinja"))
+
+
+def read_template(wanted: str) -> ChatTemplate:
+    """Return a built-in template by name, or a file's. Raises UsageError where it is neither."""
+    if wanted in list_builtins():
+        text = (files("itx.compare") / "templates" / f"{wanted}.jinja").read_text(encoding="utf-8")
+        return ChatTemplate(text, wanted)
+    path = Path(wanted).expanduser()
+    try:
+        return ChatTemplate(path.read_text(encoding="utf-8"), wanted)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"The chat template {wanted} cannot be read: {error}",
+            f"Pass a file, or one of the built-in names: {', '.join(list_builtins())}.",
+        ) from error

@@ -1,0 +1,99 @@
+"""The cheap checks at load: what would make a comparison lie is found before the first token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from itx.errors import MismatchError
+from itx.models.contract import Engine, Vocabulary
+
+PROBES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "  Two spaces, a tab\tand\n\nan empty line: 3.14159, 2026-11-22, $1,234.56 (10 %).",
+    "def add(a, b):\n    return a + b  # häßlich, naïve, Łódź, Ελλάδα, Москва, ไทย",
+    "東京の春は美しい。한국어도 씁니다. العربية 🌸👩‍🚀",
+)
+"""Texts that every pair of vocabularies must read as the same ids."""
+
+_SAMPLED = 2048
+
+
+def check_ids(base: Engine, tuned: Sequence[Engine]) -> list[str]:
+    """Return warnings on how far the models agree on what a token id means.
+
+    Raises MismatchError where they do not: where a probe text has other ids, or an id another piece.
+    """
+    warnings: list[str] = []
+    for engine in tuned:
+        if engine.vocabulary.fingerprint != base.vocabulary.fingerprint:
+            _check_probes(base, engine)
+            _check_pieces(base, engine)
+            added = engine.vocabulary.size - base.vocabulary.size
+            if added:
+                longer, shorter = (engine, base) if added > 0 else (base, engine)
+                warnings.append(f"{longer.name} has {abs(added)} added tokens that {shorter.name} lacks.")
+        if engine.vocab_size != base.vocab_size:
+            common = min(engine.vocab_size, base.vocab_size)
+            warnings.append(
+                f"{engine.name} has {engine.vocab_size} logit columns and base {base.vocab_size}: "
+                f"they are compared over the common {common} ids."
+            )
+        if engine.eos != base.eos:
+            warnings.append(
+                f"{engine.name} ends its responses with {_name_ids(engine)} and base with {_name_ids(base)}: "
+                "each stops at its own."
+            )
+        if not engine.adapter and engine.fingerprint == base.fingerprint:
+            warnings.append(f"{engine.name} has the same weights as base: nothing was tuned.")
+        if engine.dtype != base.dtype:
+            warnings.append(f"{engine.name} computes in {engine.dtype} and base in {base.dtype}: rounding adds shift.")
+    return warnings
+
+
+def check_context(engine: Engine, ids: Sequence[int]) -> list[str]:
+    """Return warnings on a context as made for a probe prompt: its BOS."""
+    bos = engine.vocabulary.bos
+    if bos is not None and engine.vocabulary.adds_bos and bos in ids[1:]:
+        return [f"The chat template puts BOS within the context of {engine.name}, not only before it."]
+    return []
+
+
+def _name_ids(engine: Engine) -> str:
+    if not engine.eos:
+        return "nothing"
+    return ", ".join(f"{engine.vocabulary.piece(token)} ({token})" for token in sorted(engine.eos))
+
+
+def _check_probes(base: Engine, engine: Engine) -> None:
+    for probe in PROBES:
+        mine, theirs = base.vocabulary.encode(probe), engine.vocabulary.encode(probe)
+        if mine == theirs:
+            continue
+        place = next(
+            (place for place, (one, other) in enumerate(zip(mine, theirs, strict=False)) if one != other),
+            min(len(mine), len(theirs)),
+        )
+        before = "".join(base.vocabulary.piece(token) for token in mine[:place])
+        raise MismatchError(
+            f"base and {engine.name} do not share a tokenizer: after {before[-40:]!r} base reads "
+            f"{_name_piece(base.vocabulary, mine, place)} and {engine.name} "
+            f"{_name_piece(engine.vocabulary, theirs, place)}.",
+            "Compare models with the same tokenizer; check that BASE is what TUNED was made from.",
+        )
+
+
+def _name_piece(vocabulary: Vocabulary, ids: Sequence[int], place: int) -> str:
+    if place >= len(ids):
+        return "the end"
+    return f"{vocabulary.piece(ids[place])!r} ({ids[place]})"
+
+
+def _check_pieces(base: Engine, engine: Engine) -> None:
+    common = min(base.vocabulary.size, engine.vocabulary.size)
+    for token in range(0, common, max(1, common // _SAMPLED)):
+        mine, theirs = base.vocabulary.piece(token), engine.vocabulary.piece(token)
+        if mine != theirs:
+            raise MismatchError(
+                f"The id {token} is {mine!r} for base and {theirs!r} for {engine.name}.",
+                "Compare models with the same tokenizer; check that BASE is what TUNED was made from.",
+            )

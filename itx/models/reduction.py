@@ -1,0 +1,145 @@
+"""The reduction of two rows of logits to exact figures in numpy, for engines whose rows lie on the host.
+
+The mathematics is that of ``itx.models.torch.reduction``; each row is computed in float32 blocks with float64 sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itx.errors import WeightsError
+from itx.models.contract import FLOOR, TOP, Arithmetic, Own, Reduction, Rows
+from itx.records import Score, Top
+
+_BLOCK = 1 << 15
+_LN2 = np.float32(math.log(2))
+_Row = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class _Side:
+    row: _Row
+    lse: float
+    entropy: float = 0.0
+
+    def logp(self, token: int) -> float:
+        return max(-FLOOR, float(self.row[token]) - self.lse)
+
+
+def _read_side(raw: NDArray[np.floating]) -> _Side:
+    row = np.ascontiguousarray(raw, dtype=np.float32)
+    best = row.max()
+    total = 0.0
+    for begin in range(0, len(row), _BLOCK):
+        total += float(np.exp(row[begin : begin + _BLOCK] - best).sum(dtype=np.float64))
+    if not math.isfinite(float(best)) or not math.isfinite(total):
+        raise WeightsError(
+            "The model's logits are not numbers (NaN or infinite).", "Load it in another precision: --dtype float32."
+        )
+    return _Side(row, float(best) + math.log(total))
+
+
+def _log_block(side: _Side, begin: int) -> tuple[_Row, _Row]:
+    logs = np.maximum(side.row[begin : begin + _BLOCK] - np.float32(side.lse), np.float32(-FLOOR))
+    return logs, np.exp(logs)
+
+
+def _sum(values: _Row) -> float:
+    return float(values.sum(dtype=np.float64))
+
+
+def _cross(mine: _Side, theirs: Sequence[_Side]) -> list[tuple[float, float, float]]:
+    """Set all entropies, and return KL(author‖scorer), KL(scorer‖author) and JS for each scorer."""
+    sums = np.zeros((len(theirs), 3))
+    for begin in range(0, len(mine.row), _BLOCK):
+        log_p, p = _log_block(mine, begin)
+        mine.entropy -= _sum(p * log_p)
+        for number, side in enumerate(theirs):
+            log_q, q = _log_block(side, begin)
+            side.entropy -= _sum(q * log_q)
+            d = log_p - log_q
+            rise = q - p
+            size = np.abs(d)
+            middle = (p + q) * (_LN2 - np.log1p(np.exp(-size))) - np.minimum(p, q) * size
+            sums[number] += (_sum(rise + p * d), -_sum(rise + q * d), 0.5 * _sum(middle))
+    return [(max(0.0, forth), max(0.0, back), max(0.0, js)) for forth, back, js in sums.tolist()]
+
+
+def _find_top(side: _Side) -> Top:
+    row = side.row
+    if len(row) > TOP:
+        least = np.partition(row, -TOP)[-TOP]
+        ids = np.flatnonzero(row >= least)
+    else:
+        ids = np.arange(len(row))
+    order = np.lexsort((ids, -row[ids]))[:TOP]
+    return [(int(token), side.logp(int(token))) for token in ids[order]]
+
+
+def reduce_rows(
+    author: NDArray[np.floating], scorers: Sequence[NDArray[np.floating]], ids: Sequence[int], width: int
+) -> Reduction:
+    """Reduce rows [n, ≥ width] that predict ``ids`` [n] to figures over the first ``width`` columns."""
+    own = Own([], [], [])
+    scores = [
+        Score(logp=[], rank=[], ties=[], entropy=[], kl_author_scorer=[], kl_scorer_author=[], js=[], top=[])
+        for _ in scorers
+    ]
+    for place, token in enumerate(ids):
+        mine = _read_side(author[place, :width])
+        theirs = [_read_side(rows[place, :width]) for rows in scorers]
+        crossed = _cross(mine, theirs)
+        own.logp.append((mine if token < width else _read_side(author[place])).logp(token))
+        own.entropy.append(max(0.0, mine.entropy))
+        own.top.append(_find_top(mine))
+        for score, side, (forth, back, js) in zip(scores, theirs, crossed, strict=True):
+            known = token < width
+            score.logp.append(side.logp(token) if known else -FLOOR)
+            score.rank.append(1 + int((side.row > side.row[token]).sum()) if known else width + 1)
+            score.ties.append(int((side.row == side.row[token]).sum()) - 1 if known else 0)
+            score.entropy.append(max(0.0, side.entropy))
+            score.kl_author_scorer.append(forth)
+            score.kl_scorer_author.append(back)
+            score.js.append(js)
+            score.top.append(_find_top(side))
+    return Reduction(own, scores)
+
+
+def _array(rows: Rows) -> NDArray[np.float32]:
+    if not isinstance(rows, np.ndarray):
+        raise TypeError(f"rows of another engine must be adopted first, not {type(rows).__name__}")
+    return rows
+
+
+class NumpyArithmetic:
+    """Rows are arrays [n, columns]."""
+
+    def stack(self, parts: Sequence[Rows]) -> Rows:
+        """Return the parts' rows as one block."""
+        return np.concatenate([_array(part) for part in parts])
+
+    def argmax(self, rows: Rows) -> int:
+        """Return the id with the highest logit of the last row; of equals the lowest id."""
+        return int(_array(rows)[-1].argmax())
+
+    def row(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the last row as float64."""
+        last: NDArray[np.float64] = _array(rows)[-1].astype(np.float64)
+        return last
+
+    def export(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the rows as float32."""
+        return _array(rows).astype(np.float32, copy=False)
+
+    def adopt(self, rows: Rows, source: Arithmetic) -> Rows:
+        """Return another engine's rows as arrays."""
+        return rows if isinstance(rows, np.ndarray) else source.export(rows)
+
+    def reduce(self, author: Rows, scorers: Sequence[Rows], ids: Sequence[int], width: int) -> Reduction:
+        """Reduce the rows that predict ``ids``; see the contract."""
+        return reduce_rows(_array(author), [_array(rows) for rows in scorers], ids, width)

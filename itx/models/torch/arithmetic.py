@@ -1,0 +1,57 @@
+"""What is done with logits that are torch tensors, on their device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from itx.models.contract import Arithmetic, Reduction, Rows
+from itx.models.torch.memory import memory_watched
+from itx.models.torch.reduction import reduce_rows
+
+
+def _tensor(rows: Rows) -> Tensor:
+    if not isinstance(rows, Tensor):
+        raise TypeError(f"rows of another engine must be adopted first, not {type(rows).__name__}")
+    return rows
+
+
+class TorchArithmetic:
+    """Rows are tensors [n, columns] on ``device``."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def stack(self, parts: Sequence[Rows]) -> Rows:
+        """Return the parts' rows as one block."""
+        tensors = [_tensor(part) for part in parts]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+    def argmax(self, rows: Rows) -> int:
+        """Return the id with the highest logit of the last row; of equals the lowest id."""
+        return int(_tensor(rows)[-1].argmax())
+
+    def row(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the last row as float64."""
+        values: NDArray[np.float64] = _tensor(rows)[-1].double().cpu().numpy()
+        return values
+
+    def export(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the rows as float32 on the host."""
+        values: NDArray[np.float32] = _tensor(rows).float().cpu().numpy()
+        return values
+
+    def adopt(self, rows: Rows, source: Arithmetic) -> Rows:
+        """Return another engine's rows on this device."""
+        if isinstance(rows, Tensor):
+            return rows.to(self.device)
+        return torch.from_numpy(source.export(rows)).to(self.device)
+
+    def reduce(self, author: Rows, scorers: Sequence[Rows], ids: Sequence[int], width: int) -> Reduction:
+        """Reduce the rows that predict ``ids``; see the contract."""
+        with memory_watched("comparing two blocks of logits"):
+            return reduce_rows(_tensor(author), [_tensor(rows) for rows in scorers], ids, width)

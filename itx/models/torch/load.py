@@ -1,0 +1,172 @@
+"""Loading for torch: a hub id, a safetensors folder, or a PEFT folder on weights that are loaded already."""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.utils.tqdm import disable_progress_bars
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
+
+from itx.errors import WeightsError
+from itx.models.options import Options, Tell
+from itx.models.reference import Reference
+from itx.models.torch.adapter import attach_adapter, count_silent, read_base_name
+from itx.models.torch.engine import TorchEngine
+from itx.models.torch.memory import memory_watched
+from itx.models.torch.placement import choose_device, choose_dtype
+from itx.models.torch.vocabulary import HuggingFaceVocabulary, has_tokenizer, load_vocabulary, read_template
+from itx.models.torch.weights import find_weights, fingerprint_files, is_adapter, locate
+
+
+class TorchLoader:
+    """Loads a run's models, the base first; adapters share its weights.
+
+    ``warnings`` collects what a reader of the run must know.
+    """
+
+    def __init__(self, options: Options, tell: Tell) -> None:
+        self._options = options
+        self._tell = tell
+        self._base: TorchEngine | None = None
+        self.warnings: list[str] = []
+        _silence()
+        if options.threads:
+            torch.set_num_threads(options.threads)
+
+    def load(self, reference: Reference) -> TorchEngine:
+        """Load one model. Raises ItxError where it cannot be had, read or placed."""
+        self._tell(f"finding {reference.name}", 0, 0)
+        folder = locate(reference, trust_remote_code=self._options.trust_remote_code)
+        files = find_weights(folder, reference.text)
+        size = sum(path.stat().st_size for path in files)
+        self._tell(f"loading {reference.name}", 0, size)
+        with ThreadPoolExecutor(1) as pool:
+            fingerprint = pool.submit(fingerprint_files, files)
+            if is_adapter(folder):
+                engine = self._load_adapter(reference, folder, files[0])
+            else:
+                engine = self._load_checkpoint(reference, folder)
+            engine.fingerprint = fingerprint.result()
+        self._tell(f"loading {reference.name}", size, size)
+        if self._base is None:
+            self._base = engine
+        return engine
+
+    def _load_checkpoint(self, reference: Reference, folder: Path) -> TorchEngine:
+        trust = self._options.trust_remote_code
+        device = choose_device(self._options.device_of(reference.name))
+        vocabulary = load_vocabulary(folder, trust_remote_code=trust)
+        auto: Any = AutoModelForCausalLM
+        place: dict[str, Any] = {} if device.type == "cpu" else {"device_map": {"": str(device)}}
+        try:
+            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust)
+            stored = config.get_text_config(decoder=True).dtype or config.dtype
+            dtype = choose_dtype(self._options.dtype, device, stored)
+            with memory_watched(f"the weights of {reference.name}"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model, report = auto.from_pretrained(
+                    str(folder),
+                    config=config,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    trust_remote_code=trust,
+                    output_loading_info=True,
+                    **place,
+                )
+        except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+            raise WeightsError(f"{reference.text} cannot be loaded: {_first_line(error)}", _advise(error)) from error
+        missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+        if missing:
+            raise WeightsError(
+                f"{reference.text} lacks {len(missing)} of its tensors, {missing[0]} first: they would be random.",
+                "Save the model again, whole.",
+            )
+        return TorchEngine(
+            model,
+            vocabulary,
+            name=reference.name,
+            reference=reference.text,
+            fingerprint="",
+            eos=_read_eos(model, vocabulary),
+            template=read_template(folder),
+        )
+
+    def _load_adapter(self, reference: Reference, folder: Path, file: Path) -> TorchEngine:
+        base = self._base
+        if base is None:
+            named = read_base_name(folder)
+            raise WeightsError(
+                f"{reference.text} is an adapter, not a base.",
+                f"itx compare {named or 'BASE'} {reference.text}",
+            )
+        with memory_watched(f"the adapter {reference.name}"):
+            model = attach_adapter(base.model, folder, file, reference.text)
+        silent, total = count_silent(model)
+        if total and silent == total:
+            self.warnings.append(
+                f"The adapter {reference.name} changes nothing: all of its {total} up-projections are zero."
+            )
+        self._warn_of_other_base(reference, folder, base)
+        vocabulary = base.vocabulary
+        if has_tokenizer(folder):
+            vocabulary = load_vocabulary(folder, trust_remote_code=self._options.trust_remote_code)
+        return TorchEngine(
+            model,
+            vocabulary,
+            name=reference.name,
+            reference=reference.text,
+            fingerprint="",
+            eos=_read_eos(model, vocabulary),
+            adapter=reference.text,
+            template=read_template(folder),
+        )
+
+    def _warn_of_other_base(self, reference: Reference, folder: Path, base: TorchEngine) -> None:
+        named = read_base_name(folder)
+        if named and _last_part(named) != _last_part(base.reference) and not base.reference.startswith("demo:"):
+            self.warnings.append(
+                f"The adapter {reference.name} names {named} as its base, and this run's base is {base.reference}."
+            )
+
+
+def _silence() -> None:
+    """Keep the libraries' bars and chatter off the terminal: errors reach the person as exceptions."""
+    transformers_logging: Any = logging
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    disable_progress_bars()
+
+
+def _last_part(name: str) -> str:
+    return Path(name.rstrip("/")).name.lower()
+
+
+def _read_eos(model: PreTrainedModel, vocabulary: HuggingFaceVocabulary) -> frozenset[int]:
+    """Return the ids that end a response: those of the generation config, and the tokenizer's EOS."""
+    settings = model.generation_config
+    found = settings.eos_token_id if settings is not None else model.config.eos_token_id
+    ids = set(found) if isinstance(found, list) else {found}
+    return frozenset(int(token) for token in ids | {vocabulary.tokenizer_eos} if token is not None)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _advise(error: BaseException) -> str:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return "It brings code of its own: read that code, then pass --trust-remote-code."
+    if isinstance(error, ImportError):
+        return "Install the package that it names."
+    if "safetensors" in text.lower() or "header" in text.lower():
+        return "The file is damaged: download or save it again."
+    return (
+        "Check that the folder is whole, and that this transformers knows the architecture: pip install -U transformers"
+    )

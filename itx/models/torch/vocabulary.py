@@ -1,0 +1,163 @@
+"""A vocabulary on a Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from itx.errors import WeightsError
+from itx.models.contract import Decoder
+from itx.models.spelling import BytesDecoder, name_bytes, spell_bytes
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether the folder holds a tokenizer of its own."""
+    return any((folder / name).is_file() for name in _TOKENIZER_FILES)
+
+
+def load_vocabulary(folder: Path, *, trust_remote_code: bool) -> HuggingFaceVocabulary:
+    """Load the tokenizer of a local folder. Raises WeightsError where it has none that can be read."""
+    if not has_tokenizer(folder):
+        raise WeightsError(
+            f"{folder} holds no tokenizer.",
+            "Copy tokenizer.json and tokenizer_config.json of the model it was made from into it.",
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise WeightsError(f"The tokenizer in {folder} cannot be loaded: {error}", "Save it again.") from error
+    name = next(name for name in _TOKENIZER_FILES if (folder / name).is_file())
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return HuggingFaceVocabulary(tokenizer, f"sha256:{digest}")
+
+
+def read_template(folder: Path) -> str | None:
+    """Return the chat template that lies in a folder, tokenizer or not: ``chat_template.jinja``, else the config's."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    if not config.is_file():
+        return None
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return _choose_template(settings.get("chat_template")) if isinstance(settings, dict) else None
+
+
+def _choose_template(found: object) -> str | None:
+    """Return the default of what a tokenizer calls its chat template: a text, a mapping, or a list of named ones."""
+    if isinstance(found, list):
+        found = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
+    if isinstance(found, dict):
+        found = found.get("default")
+    return found if isinstance(found, str) and found else None
+
+
+class HuggingFaceVocabulary:
+    """Ids and text by a Hugging Face tokenizer.
+
+    Where its decoder is byte-level or falls back to bytes, every id has exact bytes, and text is these bytes joined;
+    a leading space of the response is kept, because it continues a context. Else text is the growth of what the
+    tokenizer decodes.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, fingerprint: str) -> None:
+        self._tokenizer = tokenizer
+        self.fingerprint = fingerprint
+        self.size = len(tokenizer)
+        self.bos: int | None = tokenizer.bos_token_id
+        self.tokenizer_eos: int | None = tokenizer.eos_token_id
+        self._added = {int(key): str(token.content) for key, token in tokenizer.added_tokens_decoder.items()}
+        marked = {int(key) for key, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self.special = frozenset(marked | {int(token) for token in tokenizer.all_special_ids})
+        self.piece = lru_cache(maxsize=65536)(self._piece)
+
+    @cached_property
+    def variables(self) -> Mapping[str, str]:
+        """The special tokens' texts by name."""
+        named = self._tokenizer.special_tokens_map
+        return {name: str(text) for name, text in named.items() if isinstance(text, str)}
+
+    @cached_property
+    def adds_bos(self) -> bool:
+        """Whether a plain encoding begins with BOS."""
+        ids = self._tokenizer("a")["input_ids"]
+        return self.bos is not None and bool(ids) and ids[0] == self.bos
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of ``text``, nothing added; lone surrogates become U+FFFD."""
+        clean = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        ids = self._tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"]
+        return [int(token) for token in ids]
+
+    def token_bytes(self, token: int) -> bytes | None:
+        """Return the exact bytes of an id, or None where the tokenizer's decoder does not work by bytes."""
+        if token in self._added:
+            return self._added[token].encode()
+        if self._spell is None:
+            return None
+        symbol = self._tokenizer.convert_ids_to_tokens(token)
+        return self._spell(symbol) if isinstance(symbol, str) else b""
+
+    @cached_property
+    def _spell(self) -> Callable[[str], bytes] | None:
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        decoder = getattr(backend, "decoder", None)
+        if decoder is None:
+            return None
+        state: dict[str, Any] = json.loads(decoder.__getstate__())
+        return spell_bytes(state)
+
+    def _piece(self, token: int) -> str:
+        if token >= self.size:
+            return f"<{token}>"
+        spelled = self.token_bytes(token)
+        if spelled is None:
+            return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        return name_bytes(spelled)
+
+    def decoder(self) -> Decoder:
+        """Return a fresh incremental decoder."""
+        if self._spell is None:
+            return _GrowthDecoder(self._tokenizer)
+        return BytesDecoder(lambda token: (self.token_bytes(token) or b"") if token < self.size else b"")
+
+
+class _GrowthDecoder:
+    """Decodes by what the decoded text of a short window gains with each id (decoders without exact bytes)."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._shown = 0
+        self._start = 0
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def feed(self, token: int) -> str:
+        """Return the text that became complete with ``token``."""
+        self._ids.append(token)
+        before = self._decode(self._ids[self._start : self._shown]) if self._shown > self._start else ""
+        after = self._decode(self._ids[self._start :])
+        if after.endswith("�") or len(after) <= len(before):
+            return ""
+        self._start, self._shown = self._shown, len(self._ids)
+        return after[len(before) :]
+
+    def flush(self) -> str:
+        """Return what is left as it decodes."""
+        before = self._decode(self._ids[self._start : self._shown]) if self._shown > self._start else ""
+        after = self._decode(self._ids[self._start :]) if self._ids else ""
+        self._start = self._shown = len(self._ids)
+        return after[len(before) :]
