@@ -1,0 +1,110 @@
+"""Everything a key can do, told once: bindings, footer, palette, help and README's table are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding
+
+When = Literal["always", "live", "running", "several"]
+"""When an action is offered: always, in a live comparison, while something runs, with three models or more."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing a person can do. ``name`` is the method ``action_NAME`` of the compare screen."""
+
+    name: str
+    keys: tuple[str, ...]
+    short: str
+    """Two words at most, for the footer; empty where the footer does not show it."""
+    label: str
+    """For the palette."""
+    description: str
+    """For help and README."""
+    group: str
+    when: When = "always"
+    rank: int = 100
+    """Place in the footer, from the left; what does not fit is dropped from the right."""
+
+
+ACTIONS = (
+    Action("next_shifted", ("n",), "shifted", "Next shifted token", "to the next shifted token", "Move", rank=1),
+    Action("previous_shifted", ("N",), "", "Previous shifted token", "to the previous shifted token", "Move"),
+    Action(
+        "next_rise", (">",), "largest rise", "Next-largest rise",
+        "to the token with the next-largest rise of log-probability, author minus scorer", "Move", rank=2,
+    ),
+    Action("token_left", ("h", "left"), "", "Token to the left", "to the token before", "Move"),
+    Action("token_right", ("l", "right"), "", "Token to the right", "to the token after", "Move"),
+    Action("line_down", ("j", "down"), "", "Line down", "a line down in the panel that has the focus", "Move"),
+    Action("line_up", ("k", "up"), "", "Line up", "a line up in the panel that has the focus", "Move"),
+    Action("top", ("g", "home"), "", "Top", "to the top of the panel", "Move"),
+    Action("bottom", ("G", "end"), "", "Bottom", "to the bottom; while text streams, follow it", "Move"),
+    Action("next_prompt", ("J",), "", "Next prompt", "to the next prompt", "Move"),
+    Action("previous_prompt", ("K",), "", "Previous prompt", "to the previous prompt", "Move"),
+    Action("next_panel", ("tab",), "panel", "Next panel", "to the next panel", "Move", rank=9),
+    Action("previous_panel", ("shift+tab",), "", "Previous panel", "to the panel before", "Move"),
+    Action("prompts", ("o",), "prompts", "Prompts", "the list of prompts", "See", rank=6),
+    Action(
+        "swap", ("v",), "swap", "Swap author and scorer",
+        "swap author and scorer: what the tuned model wrote, scored by base, or the reverse", "See", rank=4,
+    ),
+    Action("contexts", ("c",), "context", "Contexts", "the exact tokens each model sees before its answer", "See",
+           rank=5),
+    Action("previous_pair", ("[",), "", "Previous pair of models", "show the pair of models before", "See", "several"),
+    Action("next_pair", ("]",), "models", "Next pair of models", "show the next pair of models", "See", "several",
+           rank=7),
+    Action("write_prompt", ("p",), "prompt", "Write a prompt", "write a prompt", "Ask", "live", rank=3),
+    Action("run_again", ("r",), "again", "Run again", "run this prompt again", "Ask", "live", rank=10),
+    Action("stop", ("space",), "stop", "Stop", "stop what is being written; what is there is kept", "Ask", "running",
+           rank=0),
+    Action("export", ("e",), "export", "Export as Markdown", "write this prompt as Markdown; the path is shown",
+           "Take away", rank=8),
+    Action("copy", ("y",), "copy", "Copy as Markdown",
+           "copy it as Markdown (through the terminal, and always to a file)", "Take away", rank=11),
+    Action("palette", (":", "ctrl+p"), "", "Commands", "every command, by name", "itx"),
+    Action("help", ("?",), "help", "Help", "this help", "itx", rank=1000),
+    Action("quit", ("q",), "quit", "Quit", "quit; everything generated is saved", "itx", rank=1001),
+    Action("interrupt", ("ctrl+c",), "", "Stop, or quit", "stop what runs; twice within 2 s quits, all saved", "itx"),
+)
+
+_PRIORITY = {"interrupt"}
+_SHOWN = {"left": "←", "right": "→", "up": "↑", "down": "↓"}
+
+
+def bindings() -> list[Binding]:
+    """Return the bindings of the compare screen."""
+    return [
+        Binding(key, action.name, action.label, show=False, priority=action.name in _PRIORITY)
+        for action in ACTIONS
+        for key in action.keys
+    ]
+
+
+def offered(conditions: frozenset[When]) -> list[Action]:
+    """Return the actions that hold under ``conditions``, in the registry's order."""
+    return [action for action in ACTIONS if action.when in conditions]
+
+
+def show_keys(action: Action) -> str:
+    """Return the keys of an action as a person reads them."""
+    return " ".join(_SHOWN.get(key, key) for key in action.keys)
+
+
+def write_table() -> Iterator[str]:
+    """Yield README's table of keys, in Markdown."""
+    yield "| key | does |"
+    yield "|---|---|"
+    for action in ACTIONS:
+        keys = " ".join(f"`{_SHOWN.get(key, key)}`" for key in action.keys)
+        suffix = {"live": " (live)", "running": " (live)", "several": " (three models or more)"}.get(action.when, "")
+        yield f"| {keys} | {action.description}{suffix} |"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write("\n".join(write_table()) + "\n")

@@ -1,0 +1,315 @@
+"""The compare screen: two responses side by side with their shifts, and what is known of the token at the cursor."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.widget import Widget
+
+from itx.errors import ItxError
+from itx.records import Run, Thresholds
+from itx.tui.actions import When, offered
+from itx.tui.answers import Exchange
+from itx.tui.palette import Palette, Signs
+from itx.tui.screens.commands import Commands
+from itx.tui.session import Session
+from itx.tui.shape import Shape, divide
+from itx.tui.status import write_header
+from itx.tui.view import View, pairs, scorer_for
+from itx.tui.widgets.bars import Footer, Header, Question
+from itx.tui.widgets.figures import FiguresPanel
+from itx.tui.widgets.panel import Panel
+from itx.tui.widgets.prompt_box import PromptBox
+from itx.tui.widgets.prompts import PromptList
+from itx.tui.widgets.response import Place, ResponsePane
+from itx.tui.widgets.token import TokenPanel
+from itx.tui.words import Words
+
+
+class CompareScreen(Commands):
+    """Draws a session, recorded or live, at any size."""
+
+    def __init__(self, session: Session, palette: Palette, signs: Signs) -> None:
+        super().__init__()
+        self.session = session
+        self.palette = palette
+        self.signs = signs
+        self.index = 0
+        self.pair = 0
+        self.swapped = False
+        self.shape: Shape = divide(80, 24)
+        self.lower = "token"
+        self._places: dict[tuple[str, str], Place] = {}
+        self._exchange: Exchange | None = None
+        self._moved = False
+        self._titles: dict[str | None, tuple[str, str]] = {}
+        self._words = Words(session, palette, signs)
+
+    def compose(self) -> ComposeResult:
+        """Build the screen once; sizes and places change later."""
+        yield Header(id="header")
+        yield Question(self.palette, self.signs.ellipsis, id="question")
+        with Container(id="upper"):
+            yield PromptList(self.palette, self.signs, id="prompts")
+            yield ResponsePane(self.palette, self.signs, id="first")
+            yield ResponsePane(self.palette, self.signs, id="second")
+        yield Question(self.palette, self.signs.ellipsis, id="reference")
+        with Container(id="lower"):
+            yield FiguresPanel(self.palette, self.signs, id="figures")
+            yield TokenPanel(self.palette, self.signs, id="token")
+        yield PromptBox(id="box")
+        yield Footer(self.palette, id="footer")
+
+    def on_mount(self) -> None:
+        """Show the first prompt."""
+        self.query_one("#box").display = False
+        self.query_one("#prompts").border_title = "prompts"
+        self._apply_shape()
+        self.show_prompt(0)
+        self.author_pane.focus()
+
+    def on_resize(self) -> None:
+        """Divide the screen anew."""
+        shape = divide(self.size.width, self.size.height)
+        if shape != self.shape:
+            self._apply_shape()
+            self._show_exchange()
+
+    def _apply_shape(self) -> None:
+        self.shape = shape = divide(self.size.width, self.size.height)
+        self.set_class(not shape.wide, "-narrow")
+        self.query_one("#prompts").display = shape.list_width > 0
+        self.query_one("#prompts").styles.width = shape.list_width or 1
+        self.query_one("#question").display = shape.question > 0
+        self.query_one("#second").display = shape.second_pane
+        self.query_one("#second").styles.height = "1fr" if shape.wide else shape.other
+        self.query_one("#lower").display = shape.lower > 0
+        self.query_one("#lower").styles.height = shape.lower
+        self._show_lower()
+        focused = self.focused
+        if focused is not None and focused not in self.panels() and focused.id != "box":
+            self.author_pane.focus()
+
+    def _show_lower(self) -> None:
+        for name in ("figures", "token"):
+            panel = self.query_one(f"#{name}", Panel)
+            panel.display = self.shape.wide or self.lower == name
+        self._title_panels()
+
+    # What is shown
+
+    @property
+    def run(self) -> Run | None:
+        """The run's facts; None while models load."""
+        return self.session.run
+
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        return pairs(self.run) if self.run is not None else []
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The two models shown, left and right (or below and above)."""
+        found = self._pairs
+        return found[self.pair % len(found)] if found else ("base", "tuned")
+
+    @property
+    def author(self) -> str:
+        """The model whose response has the cursor."""
+        return self.names[0 if self.swapped else 1]
+
+    @property
+    def other(self) -> str:
+        """The model shown beside it."""
+        return self.names[1 if self.swapped else 0]
+
+    def _scorer(self, author: str, other: str) -> str:
+        base = self.run.base.name if self.run is not None else "base"
+        answer = self._exchange.answers.get(author) if self._exchange is not None else None
+        return scorer_for(author, other, base, answer if answer is not None and answer.scores else None)
+
+    @property
+    def author_pane(self) -> ResponsePane:
+        """The pane of the author: the first where panes stand above each other, else the one on its side."""
+        first = not self.shape.wide or self.swapped
+        return self.query_one("#first" if first else "#second", ResponsePane)
+
+    @property
+    def other_pane(self) -> ResponsePane:
+        """The other pane."""
+        first = not self.shape.wide or self.swapped
+        return self.query_one("#second" if first else "#first", ResponsePane)
+
+    def panels(self) -> list[Widget]:
+        """The panels that can have the focus, in the order of tab."""
+        found: list[Widget] = [self.author_pane]
+        if self.shape.lower:
+            found += [self.query_one("#figures"), self.query_one("#token")]
+        if self.shape.list_width:
+            found.append(self.query_one("#prompts"))
+        return found
+
+    def focus_panel(self, panel: Widget) -> None:
+        """Give a panel the focus, and bring it to the front."""
+        if panel.id in ("figures", "token"):
+            self.lower = panel.id
+            self._show_lower()
+            self._show_panels()
+        panel.focus()
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The bounds of the shift classes."""
+        return self.run.thresholds if self.run is not None else Thresholds()
+
+    def view(self) -> View:
+        """What the panels are about."""
+        scorer = self._scorer(self.author, self.other)
+        return View(self._exchange, self.author, scorer, self.thresholds, self.author_pane.place.cursor)
+
+    def show_prompt(self, index: int) -> None:
+        """Show the prompt at ``index``; the cursor is where it was left."""
+        self._keep_places()
+        self.index = index
+        self._exchange = None
+        self._moved = False
+        if 0 <= index < len(self.session.items):
+            try:
+                self._exchange = self.session.exchange(index)
+            except ItxError as error:
+                item = self.session.items[index]
+                self._exchange = Exchange(item.prompt_id, item.prompt, error=str(error), status="failed")
+        self._show_exchange()
+
+    def show_pair(self, pair: int, *, swapped: bool) -> None:
+        """Show another pair of models, or the same one the other way round."""
+        self._keep_places()
+        self.pair = pair % max(1, len(self._pairs))
+        had_focus = isinstance(self.focused, ResponsePane)
+        self.swapped = swapped
+        self._show_exchange()
+        if had_focus:
+            self.author_pane.focus()
+
+    def _keep_places(self) -> None:
+        if self._exchange is not None and self.author_pane.answer is not None:
+            self._places[self._exchange.prompt_id, self.author_pane.answer.author] = self.author_pane.place
+
+    def _place_of(self, author: str, scorer: str) -> Place:
+        """Return where the person was; at first, on the first shifted token of a complete response."""
+        exchange = self._exchange
+        if exchange is None:
+            return Place()
+        kept = self._places.get((exchange.prompt_id, author))
+        answer = exchange.answers.get(author)
+        if kept is not None and (kept.cursor is not None or answer is None or answer.finish is None):
+            return kept
+        if answer is None or answer.finish is None or not answer.length:
+            return Place()
+        shifted = answer.shifted(scorer, self.thresholds)
+        return Place(shifted[0] if shifted else 0, follow=False)
+
+    def _show_exchange(self) -> None:
+        """Draw everything anew."""
+        self.rising = False
+        for pane, author, other in (
+            (self.author_pane, self.author, self.other),
+            (self.other_pane, self.other, self.author),
+        ):
+            scorer = self._scorer(author, other)
+            active = pane is self.author_pane
+            place = self._place_of(author, scorer) if active else Place(follow=True)
+            pane.show(self._exchange, author, scorer, self.thresholds, place, active=active)
+        self._show_panels()
+        self.show_list()
+
+    def show_list(self) -> None:
+        """Draw the list of prompts anew."""
+        self.query_one(PromptList).show(self.session.items, self.index)
+
+    def update_live(self) -> None:
+        """Draw what has been gained since the last time."""
+        for pane in (self.author_pane, self.other_pane):
+            pane.update_text()
+        self._show_panels()
+
+    def refresh_exchange(self) -> None:
+        """Draw everything anew, with the person where they are."""
+        if self._exchange is None and self.session.items:
+            self.show_prompt(min(self.index, len(self.session.items) - 1))
+            return
+        self._keep_places()
+        self._show_exchange()
+
+    def follow(self, index: int) -> None:
+        """Go along to the prompt that begins, unless the person looks at something else."""
+        items = self.session.items
+        watching = index - 1 == self.index and items[self.index].status != "running"
+        if self._exchange is None or (watching and not self._moved):
+            self.show_prompt(index)
+
+    def on_response_pane_moved(self) -> None:
+        """Follow the cursor in the panels."""
+        self.rising = False
+        self._moved = True
+        self._show_panels()
+
+    def _show_panels(self) -> None:
+        view = self.view()
+        for panel in (self.query_one(FiguresPanel), self.query_one(TokenPanel)):
+            if panel.display and self.shape.lower:
+                panel.show(view)
+        self._show_messages()
+        self._title_panels()
+        self.show_bars()
+
+    def _show_messages(self) -> None:
+        for pane, author in ((self.author_pane, self.author), (self.other_pane, self.other)):
+            pane.show_message(self._words.message(self._exchange, author, pane.answer, main=pane is self.author_pane))
+
+    def _title_panels(self) -> None:
+        words, run = self._words, self.run
+        for pane, author, other in (
+            (self.author_pane, self.author, self.other),
+            (self.other_pane, self.other, self.author),
+        ):
+            scorer = self._scorer(author, other)
+            self._set_title(pane, words.name(run, author), words.describe(pane.answer, scorer, self.thresholds))
+        for name, neighbour in (("figures", "token"), ("token", "figures")):
+            answer, cursor = self.author_pane.answer, self.author_pane.place.cursor
+            title = name
+            if name == "token" and cursor is not None and answer is not None:
+                title = f"token {cursor + 1} of {answer.length}"
+            self._set_title(self.query_one(f"#{name}"), title, "" if self.shape.wide else f"tab: {neighbour}")
+
+    def _set_title(self, widget: Widget, title: str, subtitle: str) -> None:
+        """Set the texts in a widget's border where they have changed, for setting them draws the whole widget."""
+        if self._titles.get(widget.id) != (title, subtitle):
+            self._titles[widget.id] = (title, subtitle)
+            widget.border_title = Content(title)
+            widget.border_subtitle = Content(subtitle)
+
+    def show_bars(self) -> None:
+        """Draw header, prompt and footer anew."""
+        parts, right = write_header(self.session, self.index, self.palette, self.signs)
+        self.query_one(Header).show(parts, right)
+        text = self._exchange.prompt if self._exchange is not None else ""
+        self.query_one("#question", Question).show("asked" if text else "", text)
+        reference = self._exchange.reference if self._exchange is not None else None
+        bar = self.query_one("#reference", Question)
+        bar.display = bool(reference) and self.shape.question > 0
+        bar.show("known answer", reference or "")
+        self.query_one(Footer).show(offered(self.conditions))
+
+    @property
+    def conditions(self) -> frozenset[When]:
+        """What holds now: which actions are offered."""
+        found: set[When] = {"always"}
+        if self.session.live:
+            found.add("live")
+            if getattr(self.session, "running", None) is not None:
+                found.add("running")
+        if self.run is not None and len(self.run.models) > 2:
+            found.add("several")
+        return frozenset(found)

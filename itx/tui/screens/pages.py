@@ -1,0 +1,133 @@
+"""The pages of help and of contexts, as functions of their width."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from itx.records import Run
+from itx.text import sanitise
+from itx.tui.actions import ACTIONS, When, show_keys
+from itx.tui.answers import Exchange
+from itx.tui.palette import Palette, Signs
+from itx.tui.screens.reading import Writer
+
+_MARKS = (
+    ("unshifted", "plain", "the scorer's own first choice (rank 1)"),
+    ("marginal", "underlined", "among its first three"),
+    ("shifted", "bold", "beyond them: what tuning changed (classes: Lin et al. 2023, arXiv 2312.01552)"),
+)
+_WORDS = (
+    ("author, scorer", "the model that wrote a response, and another that scores each of its tokens"),
+    ("rank", "1 + the number of vocabulary entries to which the scorer gives more than to the token emitted"),
+    ("KL a|b", "how far b's distribution is from a's, in nats, over the full vocabulary; JS is its symmetric kin"),
+    ("rise", "author's minus scorer's log-probability of the token"),
+    ("temperature", "figures are from raw logits at temperature 1; decoding only chooses the token"),
+)
+
+
+def wrap(text: Text, width: int, indent: int = 0) -> list[Text]:
+    """Return ``text`` in lines of at most ``width`` cells; all but the first are indented."""
+    from rich.console import Console
+
+    console = Console(width=max(8, width), color_system=None)
+    lines = list(text.wrap(console, max(8, width - indent), overflow="fold"))
+    return [line if index == 0 else Text(" " * indent).append_text(line) for index, line in enumerate(lines)]
+
+
+def _entry(key: Text, description: str, width: int, column: int) -> list[Text]:
+    body = wrap(Text(description), width - column)
+    lines = []
+    for index, part in enumerate(body):
+        head = key.copy() if index == 0 else Text()
+        head.append(" " * max(1, column - head.cell_len))
+        lines.append(head.append_text(part))
+    return lines
+
+
+def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Writer:
+    """Return the page of keys, marks and words. Actions that cannot be used now are left out."""
+
+    def write(width: int) -> list[Text]:
+        lines: list[Text] = []
+        column = min(16, width // 3)
+        groups = list(dict.fromkeys(action.group for action in ACTIONS))
+        for group in groups:
+            shown = [
+                action
+                for action in ACTIONS
+                if action.group == group and (action.when in conditions or (action.when == "running" and "live" in conditions))
+            ]
+            if not shown:
+                continue
+            lines.append(Text(group, style=palette.strong))
+            for action in shown:
+                key = Text("  ").append(show_keys(action), palette.accent)
+                lines += _entry(key, action.description, width, column)
+            lines.append(Text())
+        lines.append(Text("Marks", style=palette.strong))
+        for name, look, meaning in _MARKS:
+            lines += _entry(Text("  ").append(name, palette.shift(name)), f"{look}: {meaning}", width, column)
+        lines += _entry(Text("  ").append("dim", palette.unscored), "not scored yet", width, column)
+        lines += _entry(
+            Text("  ").append(signs.ghost.format("word"), palette.ghost),
+            "beside the cursor: the scorer's first choice, where it is another", width, column,
+        )
+        glyphs = signs.glyphs
+        lines += _entry(
+            Text("  ").append(f"{glyphs.newline} {glyphs.tab} {glyphs.part} {glyphs.end}", palette.sign),
+            "line end, tab, a token that is only a part of a character, the token that ends a response",
+            width, column,
+        )
+        lines += [Text(), Text("Words", style=palette.strong)]
+        for word, meaning in _WORDS:
+            lines += _entry(Text("  ").append(word, palette.accent), meaning, width, max(column, 18))
+        return lines
+
+    return write
+
+
+def contexts_page(run: Run | None, exchange: Exchange | None, palette: Palette) -> Writer:
+    """Return the page of the exact prefix of each model: text with line ends, ids, and whether they agree."""
+
+    def write(width: int) -> list[Text]:
+        if exchange is None or not exchange.contexts:
+            return [Text("No context yet: the prompt has not begun.", style=palette.faint)]
+        contexts = exchange.contexts
+        lines: list[Text] = []
+        for warning in run.warnings if run is not None else []:
+            lines += wrap(Text("warning: ", style=palette.alert).append(sanitise(warning), palette.plain), width, 2)
+        same = len({tuple(context.ids) for context in contexts.values()}) == 1
+        verdict = "Every model sees exactly the same tokens." if same else "The models see different tokens."
+        lines.append(Text(verdict, style=palette.strong if same else palette.alert))
+        if run is not None:
+            source = f", template from {run.context.template_source}" if run.context.template_source else ""
+            lines += wrap(Text(sanitise(f"Context policy: {run.context.policy}{source}."), style=palette.faint), width)
+        shown = dict(list(contexts.items())[:1]) if same else contexts
+        for name, context in shown.items():
+            title = ", ".join(contexts) if same else name
+            lines += [Text(), Text(f"{title}: {len(context.ids):,} tokens", style=palette.strong)]
+            for part in context.text.split("\n"):
+                lines += wrap(Text(sanitise(part)), width) or [Text()]
+            lines.append(Text())
+            lines += _write_tokens(context.ids, exchange, width, palette)
+        return lines
+
+    return write
+
+
+def _write_tokens(ids: list[int], exchange: Exchange, width: int, palette: Palette) -> list[Text]:
+    """Return ids with their pieces, as many a line as fit."""
+    lines: list[Text] = []
+    line = Text()
+    for identifier in ids:
+        entry = Text(str(identifier), style=palette.accent)
+        if identifier in exchange.pieces:
+            piece = exchange.pieces[identifier].replace("\n", "\\n").replace("\t", "\\t")
+            entry.append(" " + sanitise(piece, keep_newlines=False), palette.faint)
+        if line.cell_len and line.cell_len + entry.cell_len + 3 > width:
+            lines.append(line)
+            line = Text()
+        if line.cell_len:
+            line.append(" | ", palette.faint)
+        line.append_text(entry)
+    return [*lines, line]

@@ -1,0 +1,72 @@
+"""The style sheet. Colours come from the palette's theme; everything else is the terminal's own."""
+
+CSS = """
+* { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
+Screen { background: ansi_default; color: ansi_default; layout: vertical; }
+#upper { height: 1fr; layout: horizontal; }
+#lower { layout: horizontal; }
+
+Panel, ResponsePane {
+    background: ansi_default;
+    color: ansi_default;
+    overflow-x: hidden;
+    overflow-y: auto;
+    border: round $border-blurred;
+    border-title-color: ansi_default;
+    border-title-style: bold;
+    border-subtitle-color: ansi_default;
+    border-subtitle-style: dim;
+    padding: 0 1;
+}
+Panel:focus, ResponsePane:focus {
+    border: round $border;
+    border-title-color: $accent;
+    border-title-style: bold;
+}
+ResponsePane { width: 1fr; height: 1fr; scrollbar-gutter: stable; padding: 0 0 0 1; }
+#figures { width: 2fr; height: 1fr; }
+#token { width: 3fr; height: 1fr; }
+#prompts { height: 1fr; padding: 0; }
+
+.-narrow #upper { layout: vertical; }
+.-narrow #upper, .-narrow #lower { layout: vertical; }
+.-narrow #figures, .-narrow #token { width: 1fr; }
+.-narrow ResponsePane, .-narrow Panel {
+    border: none;
+    border-top: solid $border-blurred;
+    padding: 0 0 0 1;
+}
+.-narrow ResponsePane:focus, .-narrow Panel:focus { border-top: solid $border; }
+
+#box {
+    height: auto;
+    min-height: 3;
+    max-height: 10;
+    border: round $border;
+    border-title-color: $accent;
+    border-title-style: bold;
+    border-subtitle-style: dim;
+    background: ansi_default;
+    color: ansi_default;
+    padding: 0 1;
+}
+
+ModalScreen { align: center middle; background: ansi_default; }
+#page { width: 100%; max-width: 110; height: 100%; border: round $border; padding: 0 1; }
+#chooser {
+    width: 100%;
+    max-width: 76;
+    border: round $border;
+    border-title-color: $accent;
+    border-title-style: bold;
+    border-subtitle-style: dim;
+    background: ansi_default;
+    padding: 0 1;
+}
+#query { border: none; height: 1; padding: 0; background: ansi_default; color: ansi_default; }
+#choices { border: none; padding: 0; height: 1fr; }
+
+Toast { background: ansi_default; color: ansi_default; border: round $border; padding: 0 1; width: 76; max-width: 90%; }
+Toast.-error { border: round $shifted; }
+.toast--title { color: $accent; text-style: bold; }
+"""

@@ -1,0 +1,53 @@
+"""What the panels are about: one author's response as one scorer sees it, and the token under the cursor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from itx.records import Response, Run, Score, ShiftClass, Thresholds
+from itx.tui.answers import Answer, Exchange
+
+
+@dataclass(frozen=True)
+class View:
+    """A pair of models on one exchange. ``cursor`` is a position of the author's response, or None."""
+
+    exchange: Exchange | None
+    author: str
+    scorer: str
+    thresholds: Thresholds
+    cursor: int | None = None
+
+    @property
+    def answer(self) -> Answer | None:
+        """The author's response, where there is one."""
+        return self.exchange.answers.get(self.author) if self.exchange is not None else None
+
+    @property
+    def score(self) -> Score | None:
+        """What the scorer says of it, as far as it is known."""
+        return self.answer.scores.get(self.scorer) if self.answer is not None else None
+
+    @property
+    def shift(self) -> ShiftClass | None:
+        """The shift class at the cursor; None where there is no cursor or no figure."""
+        if self.answer is None or self.cursor is None:
+            return None
+        return self.answer.shift(self.cursor, self.scorer, self.thresholds)
+
+
+def pairs(run: Run) -> list[tuple[str, str]]:
+    """Return the pairs of models that two panes can show: base with each tuned model, then the tuned ones."""
+    tuned = [model.name for model in run.tuned]
+    return [(run.base.name, name) for name in tuned] + [
+        (first, second) for index, first in enumerate(tuned) for second in tuned[index + 1 :]
+    ]
+
+
+def scorer_for(author: str, other: str, base: str, response: Answer | Response | None) -> str:
+    """Return who scores ``author`` beside ``other``: the other model where it has scored it, else base."""
+    if response is not None and other not in response.scores:
+        if base in response.scores and author != base:
+            return base
+        return next(iter(response.scores), other)
+    return other

@@ -1,0 +1,154 @@
+"""The lines above and below the panes. What does not fit is dropped from the right; help and quit never are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+from textual.widget import Widget
+
+from itx.tui.actions import Action
+from itx.tui.palette import Palette
+from itx.tui.widgets.panel import strip_of
+from itx.tui.wording import cut
+
+NEVER_DROPPED = ("help", "quit")
+
+
+class Part(NamedTuple):
+    """A text of the header with its style."""
+
+    text: str
+    style: Style
+
+
+def fit(parts: list[Part], width: int, gap: str = "  ") -> Text:
+    """Return as many parts, from the left, as ``width`` cells hold; the first is cut where it alone is too long."""
+    line = Text()
+    for index, part in enumerate(parts):
+        before = gap if index else ""
+        if line.cell_len + cell_len(before + part.text) > width:
+            if index == 0:
+                line.append(cut(part.text, width), part.style)
+            break
+        line.append(before)
+        line.append(part.text, part.style)
+    return line
+
+
+class Line(Widget):
+    """One line of text that is drawn again only where it has changed."""
+
+    DEFAULT_CSS = "Line { height: 1; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._shown: Strip | None = None
+
+    def write(self, width: int) -> Text:
+        """Return the line for ``width`` cells."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw again where the line has changed."""
+        strip = self._strip()
+        if strip != self._shown:
+            self._shown = strip
+            self.refresh()
+
+    def _strip(self) -> Strip:
+        return strip_of(self.write(self.size.width), self.app.console)
+
+    def render_line(self, y: int) -> Strip:
+        """Return the line."""
+        self._shown = self._strip()
+        return self._shown.crop_extend(0, self.size.width, None)
+
+
+class Header(Line):
+    """What is compared, how, and where in the prompts one is."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.parts: list[Part] = []
+        self.right: list[Part] = []
+
+    def show(self, parts: list[Part], right: list[Part]) -> None:
+        """Show ``parts`` from the left and ``right`` at the other end; of ``right`` the last goes last."""
+        self.parts, self.right = parts, right
+        self.redraw()
+
+    def write(self, width: int) -> Text:
+        """Return the line."""
+        right = Text()
+        for part in reversed(self.right):
+            if right.cell_len + cell_len(part.text) + 2 > width // 2:
+                break
+            right = Text.assemble((part.text, part.style), "  " if right else "", right)
+        line = Text(" ")
+        line.append_text(fit(self.parts, max(0, width - right.cell_len - 3)))
+        line.append(" " * max(1, width - line.cell_len - right.cell_len - 1))
+        line.append_text(right)
+        return line
+
+
+class Question(Line):
+    """The prompt, on one line."""
+
+    def __init__(self, palette: Palette, ellipsis: str, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.palette = palette
+        self.ellipsis = ellipsis
+        self.label = ""
+        self.text = ""
+
+    def show(self, label: str, text: str) -> None:
+        """Show a text behind its label."""
+        self.label, self.text = label, text
+        self.redraw()
+
+    def write(self, width: int) -> Text:
+        """Return the line."""
+        line = Text(f" {self.label} " if self.label else "", style=self.palette.faint)
+        line.append(cut(self.text, max(0, width - line.cell_len - 1), self.ellipsis), self.palette.strong)
+        return line
+
+
+class Footer(Line):
+    """The keys that matter now."""
+
+    def __init__(self, palette: Palette, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.palette = palette
+        self.actions: list[Action] = []
+
+    def show(self, actions: list[Action]) -> None:
+        """Show the keys of ``actions`` that have a short name."""
+        self.actions = sorted((action for action in actions if action.short), key=lambda action: action.rank)
+        self.redraw()
+
+    def _entry(self, action: Action) -> Text:
+        keys = "/".join(action.keys[:1])
+        key = {"next_shifted": "n/N", "next_pair": "[ ]"}.get(action.name, keys)
+        return Text.assemble((key, self.palette.accent + Style(bold=True)), f" {action.short}")
+
+    def write(self, width: int) -> Text:
+        """Return the line."""
+        fixed = [self._entry(action) for action in self.actions if action.name in NEVER_DROPPED]
+        tail = Text("  ").join(fixed)
+        if tail.cell_len + 1 > width:
+            tail = Text(" ").join(Text(action.keys[0]) for action in self.actions if action.name in NEVER_DROPPED)
+        line = Text(" ")
+        for action in self.actions:
+            if action.name in NEVER_DROPPED:
+                continue
+            entry = self._entry(action)
+            if line.cell_len + entry.cell_len + 2 + tail.cell_len + 1 > width:
+                break
+            line.append_text(entry)
+            line.append("  ")
+        line.append_text(tail)
+        return line

@@ -1,0 +1,105 @@
+"""The panel of a response's figures: the KL curve with the cursor on it, class counts, totals."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from itx.tui.palette import Palette, Signs
+from itx.tui.view import View
+from itx.tui.widgets.panel import Panel
+from itx.tui.wording import draw_bar, draw_curve, show_nats
+
+
+class FiguresPanel(Panel):
+    """Figures of the view's response. The end of a response is shown on the curve but never counted."""
+
+    def __init__(self, palette: Palette, signs: Signs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.palette = palette
+        self.signs = signs
+        self.view: View | None = None
+
+    def show(self, view: View) -> None:
+        """Show the figures of ``view``."""
+        self.view = view
+        self.redraw()
+
+    def write_lines(self, width: int) -> list[Text]:
+        """Return counts, then the curve in what room is left, then totals."""
+        faint = self.palette.faint
+        view = self.view
+        score = view.score if view is not None else None
+        if view is None or view.answer is None or score is None or not score.rank:
+            return [Text("No figures yet.", style=faint)] if view is not None else []
+        counts = self._write_counts(view, width)
+        totals = self._write_totals(view, width)
+        height = max(1, min(8, self.view_height - len(counts) - len(totals) - 1))
+        return [*self._write_curve(view, width, height), *counts, *totals]
+
+    def _write_curve(self, view: View, width: int, height: int) -> list[Text]:
+        assert view.answer is not None
+        assert view.score is not None
+        values = view.score.kl_author_scorer
+        peak = show_nats(max(values))
+        margin = max(len(peak), 3) + 1
+        rows, stride = draw_curve(values, width - margin - 1, height, self.signs.column)
+        shifted = [False] * (len(rows[0]) if rows else 0)
+        for position, rank in enumerate(view.score.rank):
+            if view.thresholds.classify(rank) == "shifted":
+                shifted[position // stride] = True
+        lines = []
+        for index, row in enumerate(rows):
+            label = peak if index == 0 else "0" if index == len(rows) - 1 else ""
+            if height == 1:
+                label = peak
+            line = Text(label.rjust(margin - 1) + " ", style=self.palette.faint)
+            for column, sign in enumerate(row):
+                line.append(sign, self.palette.alert if shifted[column] else self.palette.plain)
+            lines.append(line)
+        pointer = Text("KL".rjust(margin - 1) + " ", style=self.palette.faint)
+        if view.cursor is not None and view.cursor < len(values):
+            pointer.append(" " * (view.cursor // stride) + self.signs.pointer, self.palette.accent)
+        return [*lines, pointer]
+
+    def _write_counts(self, view: View, width: int) -> list[Text]:
+        assert view.answer is not None
+        counts = view.answer.counts(view.scorer, view.thresholds)
+        total = sum(counts.values())
+        bounds = view.thresholds
+        low, high = bounds.unshifted, bounds.marginal
+        ranges = {
+            "unshifted": "rank 1" if low == 1 else f"rank 1-{low}",
+            "marginal": f"rank {low + 1}-{high}" if high > low + 1 else f"rank {high}" if high > low else "none",
+            "shifted": f"rank > {high}",
+        }
+        lines = []
+        room = max(0, width - 38)
+        for name, count in counts.items():
+            share = count / total if total else 0.0
+            line = Text()
+            line.append(name, self.palette.shift(name))
+            line.append(" " * (10 - len(name)) + ranges[name].ljust(9), self.palette.faint)
+            line.append(f"{count:>5}")
+            line.append(f"{share * 100:>4.0f} %  ", self.palette.faint)
+            line.append(draw_bar(share, room, self.signs.bar), self.palette.alert if name == "shifted" else "")
+            lines.append(line)
+        return lines
+
+    def _write_totals(self, view: View, width: int) -> list[Text]:
+        assert view.answer is not None
+        assert view.score is not None
+        counted = [
+            value for position, value in enumerate(view.score.kl_author_scorer) if position != view.answer.end
+        ]
+        if not counted:
+            return []
+        bound = "" if view.score.exact else ">= "
+        line = Text()
+        line.append("KL mean ", self.palette.faint)
+        line.append(bound + show_nats(sum(counted) / len(counted)))
+        line.append("  total ", self.palette.faint)
+        line.append(bound + show_nats(sum(counted)))
+        line.append(f" nats over {len(counted)} tokens", self.palette.faint)
+        if view.answer.end is not None and line.cell_len + 17 <= width:
+            line.append(", end not counted", self.palette.faint)
+        return [line]

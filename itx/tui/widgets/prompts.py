@@ -1,0 +1,95 @@
+"""The list of prompts: number, text, and how each one stands."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+from textual.strip import Strip
+
+from itx.tui.answers import Status
+from itx.tui.palette import Palette, Signs
+from itx.tui.session import Item
+from itx.tui.widgets.panel import Panel, strip_of
+from itx.tui.wording import cut, pad
+
+_STATES: dict[Status, str] = {"waiting": " ", "running": "*", "done": " ", "failed": "!", "cancelled": "~"}
+
+
+class PromptList(Panel):
+    """All prompts; the chosen one is marked. Moving the mark chooses."""
+
+    class Chosen(Message):
+        """A prompt was chosen; ``index`` counts from 0."""
+
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
+    def __init__(self, palette: Palette, signs: Signs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.palette = palette
+        self.signs = signs
+        self.items: list[Item] = []
+        self.chosen = 0
+
+    def show(self, items: list[Item], chosen: int) -> None:
+        """Show ``items`` with one chosen, which stays in view."""
+        self.items, self.chosen = items, chosen
+        self.redraw()
+        top, page = self.scroll_offset.y, self.view_height
+        if chosen < top or chosen >= top + page:
+            self.scroll_to(y=max(0, chosen - page // 2), animate=False)
+
+    def redraw(self) -> None:
+        """Take in how many prompts there are; lines are drawn when they are seen, for there may be thousands."""
+        if not self.is_mounted or not self.size.width:
+            return
+        self._drawn_width = self.room
+        size = Size(self.room, max(1, len(self.items)))
+        if self.virtual_size != size:
+            self.virtual_size = size
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return one visible line."""
+        index, width = self.scroll_offset.y + y, self.room
+        if index >= len(self.items):
+            line = Text("No prompts yet." if not self.items and not index else "", style=self.palette.faint)
+        else:
+            line = self._write_line(index, width)
+        return strip_of(line, self.app.console).crop_extend(0, width, None)
+
+    def _write_line(self, index: int, width: int) -> Text:
+        item = self.items[index]
+        chosen = index == self.chosen
+        head = f"{self.signs.chosen if chosen else ' '}{index + 1:>{len(str(len(self.items)))}}{_STATES[item.status]}"
+        line = Text(head, style=self.palette.alert if item.status == "failed" else self.palette.faint)
+        room = max(1, width - len(head))
+        line.append(
+            pad(cut(item.prompt, room, self.signs.ellipsis), room),
+            self.palette.highlight if chosen else self.palette.plain,
+        )
+        if chosen:
+            line.stylize(self.palette.accent, 0, 1)
+        return line
+
+    def move_line(self, lines: int) -> None:
+        """Choose a prompt further up or down."""
+        self._choose(self.chosen + lines)
+
+    def move_to_end(self, *, top: bool) -> None:
+        """Choose the first or the last prompt."""
+        self._choose(0 if top else len(self.items) - 1)
+
+    def _choose(self, index: int) -> None:
+        index = max(0, min(len(self.items) - 1, index))
+        if self.items and index != self.chosen:
+            self.post_message(self.Chosen(index))
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the prompt that was clicked."""
+        offset = event.get_content_offset(self)
+        if offset is not None and self.scroll_offset.y + offset.y < len(self.items):
+            self._choose(self.scroll_offset.y + offset.y)

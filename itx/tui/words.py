@@ -1,0 +1,65 @@
+"""The words around the panes: their titles, what stands at their foot, and what stands in an empty one."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from itx.records import Run, Thresholds
+from itx.text import sanitise
+from itx.tui.answers import Answer, Exchange
+from itx.tui.palette import Palette, Signs
+from itx.tui.session import Session
+from itx.tui.status import write_progress
+
+METHODS = {"lora": "LoRA (paper: LFT)", "full": "full tuning (paper: SFT)"}
+
+
+class Words:
+    """Writes them for a session."""
+
+    def __init__(self, session: Session, palette: Palette, signs: Signs) -> None:
+        self.session = session
+        self.palette = palette
+        self.signs = signs
+
+    def name(self, run: Run | None, author: str) -> str:
+        """Return a model's name with how it was tuned."""
+        model = next((model for model in run.models if model.name == author), None) if run is not None else None
+        method = METHODS.get(model.method or "") if model is not None else None
+        return f"{author}: {method}" if method else author
+
+    def describe(self, answer: Answer | None, scorer: str, thresholds: Thresholds) -> str:
+        """Return what was shifted for whom, and how the response ended."""
+        if answer is None:
+            return ""
+        parts = []
+        if scorer in answer.scores:
+            counts = answer.counts(scorer, thresholds)
+            parts.append(f"{counts['shifted']} of {sum(counts.values())} shifted for {scorer}")
+        if answer.given:
+            parts.append("given")
+        if answer.finish is None:
+            parts.append(f"{answer.length} tokens")
+        elif answer.finish != "eos":
+            parts.append("cut at the limit" if answer.finish == "length" else "stopped")
+        return ", ".join(parts)
+
+    def message(self, exchange: Exchange | None, author: str, answer: Answer | None, *, main: bool) -> list[Text]:
+        """Return what stands in the pane of ``author`` instead of a text; nothing where there is a text."""
+        faint = self.palette.faint
+        progress = write_progress(self.session, self.palette, self.signs)
+        if progress and (exchange is None or not exchange.answers):
+            return progress if main else []
+        if exchange is None:
+            return [Text("p writes a prompt." if self.session.live else "This run has no prompts.", style=faint)]
+        if exchange.error is not None and answer is None:
+            cause, _, remedy = sanitise(exchange.error).partition("\n")
+            lines = [Text("This prompt failed.", style=self.palette.alert), Text(cause)]
+            return [*lines, Text(remedy, style=faint)] if remedy else lines
+        if exchange.status == "waiting":
+            return [Text("Waiting for its turn.", style=faint)]
+        if answer is None:
+            return [Text(f"{author} wrote no response to this prompt.", style=faint)]
+        if not answer.length and answer.finish is not None:
+            return [Text(f"{author} wrote nothing.", style=faint)]
+        return []
