@@ -1,0 +1,191 @@
+"""Aggregates over positions: pure functions of records. A closing EOS is never counted."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+
+from itx.records import Record, Response, Run, Score, Thresholds, Trace
+from itx.report.category import INITIATION, categories
+
+
+class ClassCounts(Record, frozen=True, kw_only=True):
+    """Positions by shift class, without EOS."""
+
+    unshifted: int = 0
+    marginal: int = 0
+    shifted: int = 0
+
+    @property
+    def positions(self) -> int:
+        """All of them."""
+        return self.unshifted + self.marginal + self.shifted
+
+
+class PairFigures(Record, frozen=True, kw_only=True):
+    """One author's responses over all prompts, as one scorer sees them.
+
+    ``unshifted``, ``marginal`` and ``shifted`` are fractions of ``positions``; means weigh every position alike;
+    divergences are in nats. Figures are None where there is no position. ``kl`` is KL(author‖scorer), ``kl_reverse``
+    KL(scorer‖author), ``rise`` the author's log-prob of the emitted token minus the scorer's. ``initiation_kl_mean``
+    is over the first five positions of each response, ``later_kl_mean`` over the others. Without ``exact`` the
+    divergences are lower bounds.
+    """
+
+    author: str
+    scorer: str
+    responses: int
+    cancelled: int
+    positions: int
+    unshifted: float | None
+    marginal: float | None
+    shifted: float | None
+    kl_mean: float | None
+    kl_median: float | None
+    kl_reverse_mean: float | None
+    js_mean: float | None
+    rise_mean: float | None
+    author_entropy_mean: float | None
+    scorer_entropy_mean: float | None
+    initiation_kl_mean: float | None
+    later_kl_mean: float | None
+    tied_positions: int
+    exact: bool
+    counts: ClassCounts
+    categories: dict[str, ClassCounts]
+
+
+class Failure(Record, frozen=True, kw_only=True):
+    """A prompt that has an error instead of responses."""
+
+    prompt_id: str
+    error: str
+
+
+class Figures(Record, frozen=True, kw_only=True):
+    """What ``itx report --json`` prints.
+
+    ``models`` has every tuned model as base scores it, and base, where it answered, as the first tuned model scores
+    it; ``pairs`` has every pair of author and scorer that occurs.
+    """
+
+    models: dict[str, PairFigures]
+    pairs: list[PairFigures]
+    prompts: int
+    failed: list[Failure]
+    thresholds: Thresholds
+
+
+def count_classes(response: Response, score: Score, thresholds: Thresholds) -> ClassCounts:
+    """Count the response's positions, without a closing EOS, by the class that ``score`` gives them."""
+    classes = Counter(thresholds.classify(rank) for rank in score.rank[: response.length])
+    return ClassCounts(unshifted=classes["unshifted"], marginal=classes["marginal"], shifted=classes["shifted"])
+
+
+def largest_rises(response: Response, score: Score) -> list[int]:
+    """Return all positions, EOS too, by the rise of the author's log-prob over the scorer's, largest first."""
+    rises = [own - other for own, other in zip(response.logp, score.logp, strict=True)]
+    return sorted(range(len(rises)), key=lambda position: -rises[position])
+
+
+def order_pairs(run: Run, response: Response) -> list[str]:
+    """Return the scorers of a response other than its author, base first, then as the run names them."""
+    names = [run.base.name, *(model.name for model in run.tuned)]
+    return [name for name in names if name in response.scores and name != response.author]
+
+
+def order_responses(run: Run, trace: Trace) -> list[Response]:
+    """Return the responses of the tuned models, as the run names them, and then base's."""
+    names = [*(model.name for model in run.tuned), run.base.name]
+    return sorted(trace.responses, key=lambda response: names.index(response.author))
+
+
+class _Tally:
+    """Sums of one pair, grown response by response."""
+
+    def __init__(self) -> None:
+        self.responses = 0
+        self.cancelled = 0
+        self.tied = 0
+        self.exact = True
+        self.classes: Counter[str] = Counter()
+        self.by_category: dict[str, Counter[str]] = {}
+        self.sums = {name: array("d") for name in ("kl", "kl_reverse", "js", "rise", "author", "scorer")}
+        self.initiation = array("d")
+        self.later = array("d")
+
+    def add(self, response: Response, score: Score, named: list[str], thresholds: Thresholds) -> None:
+        count = response.length
+        self.responses += 1
+        self.cancelled += response.finish == "cancelled"
+        self.exact = self.exact and score.exact
+        self.tied += sum(ties > 0 for ties in score.ties[:count])
+        for rank, category in zip(score.rank[:count], named, strict=False):
+            shift = thresholds.classify(rank)
+            self.classes[shift] += 1
+            self.by_category.setdefault(category, Counter())[shift] += 1
+        self.sums["kl"].extend(score.kl_author_scorer[:count])
+        self.sums["kl_reverse"].extend(score.kl_scorer_author[:count])
+        self.sums["js"].extend(score.js[:count])
+        self.sums["rise"].extend(own - other for own, other in zip(response.logp[:count], score.logp, strict=False))
+        self.sums["author"].extend(response.entropy[:count])
+        self.sums["scorer"].extend(score.entropy[:count])
+        self.initiation.extend(score.kl_author_scorer[: min(INITIATION, count)])
+        self.later.extend(score.kl_author_scorer[INITIATION:count])
+
+    def close(self, author: str, scorer: str) -> PairFigures:
+        positions = len(self.sums["kl"])
+        return PairFigures(
+            author=author,
+            scorer=scorer,
+            responses=self.responses,
+            cancelled=self.cancelled,
+            positions=positions,
+            unshifted=self.classes["unshifted"] / positions if positions else None,
+            marginal=self.classes["marginal"] / positions if positions else None,
+            shifted=self.classes["shifted"] / positions if positions else None,
+            kl_mean=_mean(self.sums["kl"]),
+            kl_median=statistics.median(self.sums["kl"]) if positions else None,
+            kl_reverse_mean=_mean(self.sums["kl_reverse"]),
+            js_mean=_mean(self.sums["js"]),
+            rise_mean=_mean(self.sums["rise"]),
+            author_entropy_mean=_mean(self.sums["author"]),
+            scorer_entropy_mean=_mean(self.sums["scorer"]),
+            initiation_kl_mean=_mean(self.initiation),
+            later_kl_mean=_mean(self.later),
+            tied_positions=self.tied,
+            exact=self.exact,
+            counts=ClassCounts(**self.classes),
+            categories={name: ClassCounts(**counts) for name, counts in sorted(self.by_category.items())},
+        )
+
+
+def _mean(values: array[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def summarise(run: Run, traces: Iterable[Trace]) -> Figures:
+    """Return the figures of a run; ``traces`` is read once, and no trace is kept."""
+    base = run.base.name
+    tallies = {(model.name, base): _Tally() for model in run.tuned}
+    failed: list[Failure] = []
+    prompts = 0
+    for trace in traces:
+        prompts += 1
+        if trace.error is not None:
+            failed.append(Failure(prompt_id=trace.prompt_id, error=trace.error))
+        for response in trace.responses:
+            named = categories(response, trace.pieces)
+            for scorer in order_pairs(run, response):
+                tally = tallies.setdefault((response.author, scorer), _Tally())
+                tally.add(response, response.scores[scorer], named, run.thresholds)
+    closed = {pair: tally.close(*pair) for pair, tally in tallies.items()}
+    models = {model.name: closed[model.name, base] for model in run.tuned}
+    reverse = next((closed[base, model.name] for model in run.tuned if (base, model.name) in closed), None)
+    if reverse is not None:
+        models[base] = reverse
+    pairs = [figures for figures in closed.values() if figures.responses]
+    return Figures(models=models, pairs=pairs, prompts=prompts, failed=failed, thresholds=run.thresholds)

@@ -1,0 +1,110 @@
+"""The tidy table: one row a position and scorer, in the columns and the order of the contract."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from itx.records import Run, Trace
+from itx.report.category import INITIATION, categories
+from itx.report.figures import order_pairs
+from itx.text import sanitise
+
+Value = str | int | float | bool | None
+
+COLUMNS = (
+    "prompt_id",
+    "author",
+    "scorer",
+    "position",
+    "token_id",
+    "piece",
+    "author_logp",
+    "scorer_logp",
+    "rank",
+    "ties",
+    "shift",
+    "kl_author_scorer",
+    "kl_scorer_author",
+    "js",
+    "author_entropy",
+    "scorer_entropy",
+    "exact",
+    "category",
+    "initiation",
+    "span_id",
+    "borrow",
+)
+# What a spreadsheet takes for the start of a formula.
+_FORMULA = ("=", "+", "-", "@")
+
+
+def tidy_rows(run: Run, traces: Iterable[Trace]) -> Iterator[dict[str, Value]]:
+    """Yield the rows, EOS included (its category is ``eos``); ``piece`` is None where the run does not name the id."""
+    for trace in traces:
+        for response in trace.responses:
+            named = categories(response, trace.pieces)
+            for scorer in order_pairs(run, response):
+                score = response.scores[scorer]
+                for position, token in enumerate(response.ids):
+                    rank = score.rank[position]
+                    yield {
+                        "prompt_id": trace.prompt_id,
+                        "author": response.author,
+                        "scorer": scorer,
+                        "position": position,
+                        "token_id": token,
+                        "piece": trace.pieces.get(token),
+                        "author_logp": response.logp[position],
+                        "scorer_logp": score.logp[position],
+                        "rank": rank,
+                        "ties": score.ties[position],
+                        "shift": run.thresholds.classify(rank),
+                        "kl_author_scorer": score.kl_author_scorer[position],
+                        "kl_scorer_author": score.kl_scorer_author[position],
+                        "js": score.js[position],
+                        "author_entropy": response.entropy[position],
+                        "scorer_entropy": score.entropy[position],
+                        "exact": score.exact,
+                        "category": named[position],
+                        "initiation": position < INITIATION,
+                        "span_id": None,
+                        "borrow": None,
+                    }
+
+
+def write_jsonl(run: Run, traces: Iterable[Trace]) -> Iterator[str]:
+    """Yield the table as JSON lines."""
+    for row in tidy_rows(run, traces):
+        yield msgspec.json.encode(row).decode() + "\n"
+
+
+def write_csv(run: Run, traces: Iterable[Trace]) -> Iterator[str]:
+    """Yield the table as CSV with a header line, for spreadsheets.
+
+    Text cells have their control characters made visible, so that a row is a line; one that a spreadsheet would take
+    for a formula starts with an apostrophe. JSONL has the exact pieces. Booleans are true and false, None is empty.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in tidy_rows(run, traces):
+        writer.writerow([_write_cell(row[column]) for column in COLUMNS])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _write_cell(value: Value) -> str | int | float:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return value
+    plain = sanitise(value, keep_newlines=False)
+    return f"'{plain}" if plain.startswith(_FORMULA) else plain
