@@ -12,8 +12,8 @@ def say_probability(logp: float) -> str:
         return "1.00"
     if probability >= 0.0995:
         return f"{probability:.2f}"
-    if probability >= 0.001:
-        return f"{probability:.2g}"
+    if probability >= 0.0001:
+        return f"{probability:#.2g}"
     return f"{probability:.0e}"
 
 

@@ -1,0 +1,127 @@
+"""What a person sends to a colleague: responses with marks that need no colour, the shifted tokens, the curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from itx.records import Response, Run, Score, Trace
+from itx.report.curve import plot_text
+from itx.report.escape import code, code_block, code_piece, escape_inline, quote, quote_text, write_line, write_table
+from itx.report.figures import count_classes, order_pairs, order_responses, summarise
+from itx.report.marks import BLANK, LINE_FEED, mark_lines
+from itx.report.provenance import write_provenance
+from itx.report.summary import write_pairs
+from itx.report.wording import say_count, say_nats, say_probability, say_share
+
+_WIDTH = 72
+_HEIGHT = 6
+_FINISHES = {"length": "stopped at the token limit", "cancelled": "cancelled before its end"}
+
+
+def write_markdown(run: Run, traces: Iterable[Trace], command: Sequence[str] | None = None) -> str:
+    """Return the findings of ``traces`` as Markdown.
+
+    ``command`` stands in for the run's own. Everything from prompts, models and files is escaped.
+    """
+    kept = list(traces)
+    names = " ⇄ ".join(escape_inline(model.name) for model in run.models)
+    parts = [f"# What tuning changed: {names}\n\n", _write_legend(run), "\n"]
+    if len(kept) > 1:
+        figures = summarise(run, kept)
+        parts.append(f"## All {say_count(figures.prompts, 'prompt')}\n\n{write_pairs(figures)}\n")
+    parts.extend(_write_trace(run, trace) for trace in kept)
+    parts.append(write_provenance(run, command))
+    return "".join(parts)
+
+
+def _write_legend(run: Run) -> str:
+    bounds = run.thresholds
+    low, high = bounds.unshifted, bounds.marginal
+    return (
+        f"Marks: **shifted**, the scorer ranks the token below place {high}; _marginal_, place {low + 1} to {high}; "
+        f"unmarked, place {low} or better. "
+        f"{LINE_FEED} is a marked line feed, {BLANK} a marked blank. EOS is shown, not counted. KL in nats.\n"
+    )
+
+
+def _write_trace(run: Run, trace: Trace) -> str:
+    parts = [f"## Prompt {escape_inline(trace.prompt_id)}\n\n", quote_text(trace.prompt), "\n"]
+    if trace.reference is not None:
+        parts.append(f"Known answer:\n\n{quote_text(trace.reference)}\n")
+    if trace.error is not None:
+        parts.append(f"This prompt failed: {escape_inline(trace.error)}\n\n")
+    for response in order_responses(run, trace):
+        scorers = order_pairs(run, response)
+        for scorer in scorers:
+            parts.append(_write_pair(run, trace, response, scorer))
+        if not scorers:
+            written = _write_response(run, trace, response, None)
+            parts.append(f"### {code(response.author)} answered; nobody scored it\n\n{written}\n")
+    return "".join(parts)
+
+
+def _write_response(run: Run, trace: Trace, response: Response, score: Score | None) -> str:
+    if not response.text and response.length == 0:
+        written = "An empty response.\n"
+    else:
+        written = quote(map(write_line, mark_lines(response, score, run.thresholds, trace.pieces)))
+    notes = [_FINISHES[response.finish]] if response.finish in _FINISHES else []
+    if response.given:
+        notes.append("given, not generated")
+    return written + (f"\n({'; '.join(notes)})\n" if notes else "")
+
+
+def _write_pair(run: Run, trace: Trace, response: Response, scorer: str) -> str:
+    score = response.scores[scorer]
+    counts = count_classes(response, score, run.thresholds)
+    parts = [
+        f"### {code(response.author)} answered, scored by {code(scorer)}\n\n",
+        _write_response(run, trace, response, score),
+        "\n",
+    ]
+    if counts.positions:
+        divergences = score.kl_author_scorer[: response.length]
+        mean = sum(divergences) / len(divergences)
+        parts.append(
+            f"{say_count(counts.positions, 'position')}: "
+            f"{say_share(counts.unshifted, counts.positions)} unshifted, "
+            f"{say_share(counts.marginal, counts.positions)} marginal, "
+            f"{say_share(counts.shifted, counts.positions)} shifted; "
+            f"mean KL({escape_inline(response.author)}‖{escape_inline(scorer)}) {say_nats(mean, score.exact)} nats\n\n"
+        )
+        parts.append(_write_shifted(run, trace, response, scorer))
+        curve = plot_text(divergences, _WIDTH, _HEIGHT)
+        parts.append(
+            f"KL by position{'' if score.exact else ' (lower bounds)'}:\n\n{code_block(chr(10).join(curve))}\n"
+        )
+    return "".join(parts)
+
+
+def _write_shifted(run: Run, trace: Trace, response: Response, scorer: str) -> str:
+    score = response.scores[scorer]
+    shifted = [
+        position for position in range(len(response.ids)) if run.thresholds.classify(score.rank[position]) == "shifted"
+    ]
+    if not shifted:
+        return "No shifted token.\n\n"
+    author, other = code(response.author), code(scorer)
+    header = ["position", f"{other} wanted", f"p by {other}", f"{author} said", f"p by {author}", f"p by {other}"]
+    header += ["rank", "KL"]
+    rows = []
+    for position in shifted:
+        token = response.ids[position]
+        wanted, wanted_logp = score.top[position][0] if score.top[position] else (None, 0.0)
+        said = code_piece(trace.pieces.get(token), token)
+        rows.append(
+            [
+                str(position),
+                "—" if wanted is None else code_piece(trace.pieces.get(wanted), wanted),
+                "—" if wanted is None else say_probability(wanted_logp),
+                said if position < response.length else f"{said} (EOS)",
+                say_probability(response.logp[position]),
+                say_probability(score.logp[position]),
+                f"{score.rank[position]:,}",
+                say_nats(score.kl_author_scorer[position], score.exact),
+            ]
+        )
+    return write_table(header, rows, [0, 2, 4, 5, 6, 7]) + "\n"

@@ -1,0 +1,87 @@
+"""How a run was made, in Markdown: everything that must be known to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from itx.records import Model, Run
+from itx.report.escape import code, code_block, escape_inline, write_table
+from itx.report.noise import describe_noise
+
+_METHODS = {"lora": "LoRA (paper: LFT)", "full": "full (paper: SFT)"}
+
+
+def write_provenance(run: Run, command: Sequence[str] | None = None) -> str:
+    """Return the sections on command, models, decoding, contexts, bounds, versions and warnings."""
+    parts = [
+        "## How this was made\n\n",
+        code_block(shlex.join(run.command if command is None else command), "sh"),
+        "\n",
+        _write_models(run.models),
+        "\n",
+        "".join(f"- {line}\n" for line in _list_settings(run)),
+    ]
+    if run.warnings:
+        parts.append("\nWarnings when the models were loaded:\n\n")
+        parts.extend(f"- {escape_inline(warning)}\n" for warning in run.warnings)
+    return "".join(parts)
+
+
+def _write_models(models: Sequence[Model]) -> str:
+    rows = []
+    for model in models:
+        kind = _METHODS.get(model.method or "", model.role) if model.role == "tuned" else "base"
+        precision = f"{model.dtype}, {model.quantization}" if model.quantization else model.dtype
+        reference = code(model.reference) + (f", adapter {code(model.adapter)}" if model.adapter else "")
+        exact = "exact" if model.exact else "top-k only"
+        where = f"{model.engine} on {model.device}, {exact}"
+        rows.append(
+            [
+                code(model.name),
+                kind,
+                reference,
+                escape_inline(where),
+                escape_inline(precision),
+                code(_shorten(model.weights)),
+                code(_shorten(model.tokenizer)),
+            ]
+        )
+    return write_table(["model", "kind", "reference", "engine", "dtype", "weights", "tokenizer"], rows)
+
+
+def _shorten(fingerprint: str) -> str:
+    """Cut a fingerprint to its first 16 digits, which tell any two models apart; ``run.json`` has all."""
+    kind, _, digits = fingerprint.rpartition(":")
+    return f"{kind}:{digits[:16]}…" if len(digits) > 16 else fingerprint
+
+
+def _list_settings(run: Run) -> list[str]:
+    decoding, context, engine = run.decoding, run.context, run.engine
+    if decoding.temperature:
+        how = f"temperature {decoding.temperature:g}, top-p {decoding.top_p:g}, top-k {decoding.top_k}"
+        how += f", seed {decoding.seed}"
+    else:
+        how = "greedy"
+    source = f" from {code(context.template_source)}" if context.template_source else ""
+    template = f"{code(context.template)}{source}" if context.template else "none"
+    system = code(context.system) if context.system else "none"
+    threads = f"chunks of {engine.chunk} tokens, {engine.threads} threads, {escape_inline(engine.kv)} cache"
+    attention = (
+        "" if engine.flash_attention is None else f", flash attention {'on' if engine.flash_attention else 'off'}"
+    )
+    versions = ", ".join(f"{escape_inline(name)} {escape_inline(value)}" for name, value in run.versions.items())
+    data = run.data
+    tuned_on = f"{code(data.reference)}, {data.rows:,} rows, {code(data.fingerprint)}" if data else "not given"
+    return [
+        f"Decoding: {how}, at most {decoding.max_new_tokens} new tokens",
+        f"Context: policy {code(context.policy)}; chat template {template}; system prompt {system}",
+        f"Tuning data: {tuned_on}",
+        f"Shift classes by the scorer's rank of the emitted token: unshifted ≤ {run.thresholds.unshifted} "
+        f"\\< marginal ≤ {run.thresholds.marginal} \\< shifted (Lin et al. 2023, arXiv 2312.01552)",
+        "Probabilities, ranks and KL are from raw logits at temperature 1 over the full vocabulary; "
+        "a closing EOS is shown and not counted",
+        f"Engine: {threads}{attention}",
+        f"Noise floor: {escape_inline(describe_noise(run))}",
+        f"Recorded {escape_inline(run.created)} with itx {escape_inline(run.itx)}; {versions}",
+    ]
