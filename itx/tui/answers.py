@@ -5,7 +5,6 @@ A recorded trace and the events of a live comparison fill the same two nouns, so
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -172,9 +171,7 @@ class Exchange:
         """Become what the complete trace says."""
         self.prompt, self.reference, self.error = trace.prompt, trace.reference, trace.error
         self.contexts, self.pieces, self.trace = trace.contexts, trace.pieces, trace
-        self.answers = {
-            response.author: Answer.from_response(response, trace.pieces) for response in trace.responses
-        }
+        self.answers = {response.author: Answer.from_response(response, trace.pieces) for response in trace.responses}
         self.status = status_of(trace)
 
     def apply(self, event: Event) -> None:
@@ -205,8 +202,3 @@ def status_of(trace: Trace) -> Status:
     if any(response.finish == "cancelled" for response in trace.responses):
         return "cancelled"
     return "done"
-
-
-def probability(logp: float) -> float:
-    """Return e^logp."""
-    return math.exp(min(0.0, logp))

@@ -11,15 +11,15 @@ from typing import ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 
+from itx.compare.events import Emitted, Finished, Scored, Started
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL, ItxError
 from itx.text import sanitise
-from itx.tui.live import Crashed, Live, LiveSession, Loaded, LoadFailed, NotRecorded, Note, PromptFailed
+from itx.tui.live import Crashed, Live, LiveSession, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
 from itx.tui.palette import choose_palette, choose_signs, screen_theme
 from itx.tui.screens.compare import CompareScreen
 from itx.tui.session import RecordedSession, RecordingLike
 from itx.tui.style import CSS
 from itx.tui.terminal import frames_are_waiting, terminal_for_screen
-from itx.compare.events import Emitted, Finished, Scored, Started
 
 __all__ = ["CompareApp", "Live", "run_app"]
 
@@ -64,6 +64,12 @@ class CompareApp(App[int]):
             self.set_interval(FRAME_SECONDS, self._take_notes)
         elif not self.session.complete:
             self._scanning = self.set_interval(FRAME_SECONDS, self._scan)
+
+    def on_unmount(self) -> None:
+        """Give the signals back."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
 
     def _receive(self, number: int) -> None:
         self.signalled = number
@@ -166,7 +172,8 @@ def run_app(source: RecordingLike | Live) -> int:
 def _say_what_failed(session: LiveSession, *, saved: bool) -> int:
     """Write what failed to stderr; return the exit code it means."""
     code = 0
-    for item, exchange in zip(session.items, (session.exchange(index) for index in range(len(session.items)))):
+    for index, item in enumerate(session.items):
+        exchange = session.exchange(index)
         if exchange.status == "failed":
             code = EXIT_PARTIAL
             _say(f"prompt {item.prompt_id} failed: {exchange.error}")

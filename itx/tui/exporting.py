@@ -33,7 +33,9 @@ def export_to_state(run: Run, trace: Trace, text: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return write_new_file(folder, _stem(run, trace), text)
     except OSError as error:
-        raise RunError(f"Nothing can be written to {folder}: {error.strerror}.", "Make room there, then export again.") from error
+        raise RunError(
+            f"Nothing can be written to {folder}: {error.strerror}.", "Make room there, then export again."
+        ) from error
 
 
 def _stem(run: Run, trace: Trace) -> str:

@@ -207,8 +207,7 @@ class LiveSession:
         if not done:
             return
         recording = Recording.open(self.source.folder)
-        while not recording.scan(64):
-            pass
+        recording.scan_all()
         for item in self.items:
             if item.prompt_id in done:
                 self._exchanges[item.prompt_id].take_trace(recording.trace(item.prompt_id))
@@ -272,8 +271,7 @@ class LiveSession:
     def _open_recorder(self, run: Run) -> Recorder:
         from itx.runs.recorder import Recorder
 
-        folder = self.source.folder
-        return Recorder.resume(folder, run) if (folder / "run.json").exists() else Recorder.create(folder, run)
+        return Recorder.begin(self.source.folder, run)
 
     def _next_prompt(self) -> Prompt | None:
         with self._wake:

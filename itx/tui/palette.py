@@ -15,7 +15,7 @@ from rich.style import Style
 from textual.theme import Theme
 
 from itx.config import colours_wanted
-from itx.tui.wrapping import Glyphs
+from itx.tui.wrapping import DEFAULT_GLYPHS, Glyphs
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,19 @@ class Signs:
     dot: str = "·"
     running: str = "●"
     ghost: str = "‹{}›"
-    glyphs: Glyphs = Glyphs()
+    glyphs: Glyphs = DEFAULT_GLYPHS
 
 
 PLAIN_SIGNS = Signs(
-    swap="<>", arrow="->", ellipsis="~", bar=" ####", column=" .:-=+*#@", pointer="^", dot="-", running="*", ghost="{{{}}}",
+    swap="<>",
+    arrow="->",
+    ellipsis="~",
+    bar=" ####",
+    column=" .:-=+*#@",
+    pointer="^",
+    dot="-",
+    running="*",
+    ghost="{{{}}}",
     glyphs=Glyphs(newline="¶", tab=">", part="~"),
 )
 
@@ -142,8 +150,8 @@ def screen_theme(palette: Palette) -> Theme:
             "input-cursor-foreground": "ansi_default",
             "input-cursor-text-style": "reverse",
             "input-selection-background": "ansi_bright_black",
-            "scrollbar": accent,
-            "scrollbar-hover": accent,
+            "scrollbar": "ansi_bright_black",
+            "scrollbar-hover": "ansi_bright_black",
             "scrollbar-active": accent,
             "scrollbar-background": "ansi_default",
             "scrollbar-background-hover": "ansi_default",

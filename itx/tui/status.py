@@ -45,14 +45,14 @@ def write_header(session: Session, index: int, palette: Palette, signs: Signs) -
     run = session.run
     if run is not None:
         names = f" {signs.swap} ".join(name_model(model) for model in run.models)
-        parts.append(Part(names, palette.strong))
+        parts.append(Part(f" {names} ", palette.strong))
         facts = [name_decoding(run.decoding), name_context(run.context)]
         if run.data is not None:
             facts.append(f"{PurePath(run.data.reference).name} ({run.data.rows:,})")
         if run.warnings:
             facts.append("1 warning" if len(run.warnings) == 1 else f"{len(run.warnings)} warnings")
         facts.append(f"at most {run.decoding.max_new_tokens} tokens")
-        parts.extend(Part(f"{signs.dot} {fact}", palette.faint) for fact in facts)
+        parts.extend(Part(f"{signs.dot} {fact}" if place else fact, palette.faint) for place, fact in enumerate(facts))
     right = [Part(f"{index + 1}/{len(session.items)}", palette.strong)] if session.items else []
     activity = name_activity(session, index, signs)
     if activity:

@@ -16,14 +16,14 @@ Panel, ResponsePane {
     border-title-style: bold;
     border-subtitle-color: ansi_default;
     border-subtitle-style: dim;
-    padding: 0 1;
+    padding: 0 0 0 1;
 }
 Panel:focus, ResponsePane:focus {
     border: round $border;
     border-title-color: $accent;
     border-title-style: bold;
 }
-ResponsePane { width: 1fr; height: 1fr; scrollbar-gutter: stable; padding: 0 0 0 1; }
+ResponsePane { width: 1fr; height: 1fr; scrollbar-gutter: stable; }
 #figures { width: 2fr; height: 1fr; }
 #token { width: 3fr; height: 1fr; }
 #prompts { height: 1fr; padding: 0; }
@@ -51,8 +51,8 @@ ResponsePane { width: 1fr; height: 1fr; scrollbar-gutter: stable; padding: 0 0 0
     padding: 0 1;
 }
 
-ModalScreen { align: center middle; background: ansi_default; }
-#page { width: 100%; max-width: 110; height: 100%; border: round $border; padding: 0 1; }
+ModalScreen { align: center middle; background: transparent; }
+#page { width: 100%; max-width: 104; height: 100%; border: round $border; padding: 0 1; }
 #chooser {
     width: 100%;
     max-width: 76;

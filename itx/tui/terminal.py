@@ -11,19 +11,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from itx.config import log_file, terminal_is_dumb
-
-if TYPE_CHECKING:
-    from textual.app import App
 
 _SIZE_VARIABLES = ("COLUMNS", "LINES")
 """Where they are exported, they would freeze the screen's size."""
 
 
 def screen_is_possible() -> bool:
-    """Return True where a person sits at a terminal that can move its cursor: input and output, and no ``TERM=dumb``."""
+    """Return True where input and output are a terminal that can move its cursor (not ``TERM=dumb``)."""
     if terminal_is_dumb():
         return False
     try:
@@ -89,7 +85,7 @@ def _open_log() -> int:
         return os.open(os.devnull, os.O_WRONLY)
 
 
-def frames_are_waiting(app: App[object]) -> bool:
+def frames_are_waiting(app: object) -> bool:
     """Return True while the terminal has not taken the frames written so far.
 
     Textual's writer thread queues thirty frames and then blocks the event loop; drawing only when its queue is empty

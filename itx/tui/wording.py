@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
 
+from itx.report.curve import bin_columns
 from itx.text import sanitise
-from itx.tui.answers import probability
 
-_VISIBLE = str.maketrans({"\n": "⏎", "\t": "→"})
+_CONSOLE = Console(width=200, color_system=None)
+"""Only measures."""
 
 
 def cut(text: str, width: int, ellipsis: str = "…") -> str:
@@ -33,28 +36,11 @@ def quote(piece: str) -> str:
     return "'" + sanitise(piece.replace("\n", "\\n").replace("\t", "\\t"), keep_newlines=False) + "'"
 
 
-def show_probability(logp: float) -> str:
-    """Return e^logp in five cells: ``.913``, ``1.00``, or ``2e-05`` below a thousandth."""
-    value = probability(logp)
-    if value >= 0.9995:
-        return " 1.00"
-    if value >= 0.001:
-        return f" {value:.3f}".replace("0.", ".", 1)
-    if value < 1e-99:
-        return "<e-99"
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}".rjust(5)
-
-
-def show_nats(value: float) -> str:
-    """Return a divergence or entropy in nats with three meaningful figures, never more than six cells."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:.2f}"
-    if abs(value) < 0.0005:
-        return f"{value:.0e}"
-    if abs(value) < 0.1:
-        return f"{value:.3f}"
-    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+def wrap_text(text: Text, width: int, indent: int = 0) -> list[Text]:
+    """Return ``text`` in lines of at most ``width`` cells, broken between words; all but the first are indented."""
+    room = max(4, width)
+    lines = text.wrap(_CONSOLE, room, overflow="fold") if not indent else text.wrap(_CONSOLE, max(4, room - indent))
+    return [line if index == 0 else Text(" " * indent).append_text(line) for index, line in enumerate(lines)]
 
 
 def draw_bar(share: float, width: int, ramp: str) -> str:
@@ -67,19 +53,23 @@ def draw_bar(share: float, width: int, ramp: str) -> str:
     return (ramp[-1] * whole + (ramp[rest] if rest else "")).ljust(width)[:width]
 
 
-def draw_curve(values: list[float], width: int, height: int, ramp: str) -> tuple[list[str], int]:
-    """Return (lines from the top, positions a column) of a curve of the largest value in each column's positions.
+def draw_curve(values: Sequence[float], width: int, height: int, ramp: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """Return (lines from the top, each column's positions as start and end) of a curve.
 
-    The top is the largest value of all; a value above 0 always shows.
+    A column shows the largest value of its positions; few values are drawn up to three columns wide. The top is the
+    largest value of all; a value above 0 always shows.
     """
     if not values or width <= 0 or height <= 0:
-        return [""] * max(0, height), 1
-    stride = -(-len(values) // width)
-    columns = [max(values[start : start + stride]) for start in range(0, len(values), stride)]
-    peak = max(max(columns), 1e-12)
+        return [""] * max(0, height), []
+    bins = bin_columns(values, width)
+    spread = max(1, min(3, width // len(bins)))
+    bins = [span for span in bins for _ in range(spread)]
+    peak = max(*values, 1e-12)
     steps = len(ramp) - 1
-    levels = [max(1 if value > 0 else 0, round(value / peak * height * steps)) for value in columns]
-    lines = []
-    for row in range(height - 1, -1, -1):
-        lines.append("".join(ramp[min(steps, max(0, level - row * steps))] for level in levels))
-    return lines, stride
+    levels = []
+    for start, end in bins:
+        value = max(values[start:end])
+        levels.append(max(1 if value > 0 else 0, round(value / peak * height * steps)))
+    rows = range(height - 1, -1, -1)
+    lines = ["".join(ramp[min(steps, max(0, level - row * steps))] for level in levels) for row in rows]
+    return lines, bins

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from itx.records import Run, Thresholds
+from itx.report.wording import say_count
 from itx.text import sanitise
 from itx.tui.answers import Answer, Exchange
 from itx.tui.palette import Palette, Signs
@@ -38,9 +39,9 @@ class Words:
             parts.append(f"{counts['shifted']} of {sum(counts.values())} shifted for {scorer}")
         if answer.given:
             parts.append("given")
-        if answer.finish is None:
-            parts.append(f"{answer.length} tokens")
-        elif answer.finish != "eos":
+        if answer.finish is None and answer.end is None:
+            parts.append(say_count(answer.length, "token"))
+        elif answer.finish in ("length", "cancelled"):
             parts.append("cut at the limit" if answer.finish == "length" else "stopped")
         return ", ".join(parts)
 

@@ -1,8 +1,8 @@
 """Word wrapping of a growing text by terminal cells, one run of cells a position.
 
-The text is a list of positions (emitted tokens), each with what it completed. Every position gets at least one cell, so
-that a cursor can stand on it: one without characters of its own (a part of a multi-byte character, the end) gets a mark.
-Lines are closed greedily and never change afterwards, so that appending costs only the open line.
+The text is a list of positions (emitted tokens), each with what it completed. Every position gets at least one cell,
+so that a cursor can stand on it: one without characters of its own (a part of a multi-byte character, the end) gets a
+mark. Lines are closed greedily and never change afterwards, so that appending costs only the open line.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ class Kind(Enum):
 
     TEXT = "text"
     SPACE = "space"
+    LEAD = "lead"
+    """A blank before the word of its own position: it carries no mark."""
     NEWLINE = "newline"
     TAB = "tab"
     MARK = "mark"
     """Stands for a position without characters."""
     GHOST = "ghost"
     """Not a part of the text: what another model would have said here."""
+
+
+_BLANK = (Kind.SPACE, Kind.LEAD)
 
 
 class Cell(NamedTuple):
@@ -48,6 +53,9 @@ class Glyphs(NamedTuple):
     tab: str = "→"
     part: str = "·"
     end: str = "<end>"
+
+
+DEFAULT_GLYPHS = Glyphs()
 
 
 class Piece(NamedTuple):
@@ -69,6 +77,10 @@ def split_cells(text: str, position: int, glyphs: Glyphs) -> list[Cell]:
     """Return the cells of ``text``, made safe: line feeds and tabs become visible signs."""
     cells: list[Cell] = []
     start = 0
+    word = text.lstrip(" ")
+    if word and word[0] not in "\n\t" and len(word) < len(text):
+        start = len(text) - len(word)
+        cells = [Cell(" ", 1, position, Kind.LEAD)] * start
     for index, character in enumerate(text):
         if character not in "\n\t":
             continue
@@ -88,17 +100,16 @@ def _split_run(run: str, position: int) -> list[Cell]:
         return [Cell(character, 1, position, Kind.SPACE if character == " " else Kind.TEXT) for character in safe]
     cells = []
     for start, end, width in split_graphemes(safe)[0]:
-        grapheme = safe[start:end]
-        if width == 0:  # a combining mark with nothing before it
-            grapheme, width = f" {grapheme}", 1
-        cells.append(Cell(grapheme, width, position, Kind.SPACE if grapheme.isspace() else Kind.TEXT))
+        # A combining mark with nothing before it gets a blank to stand on.
+        grapheme = safe[start:end] if width else f" {safe[start:end]}"
+        cells.append(Cell(grapheme, width or 1, position, Kind.SPACE if grapheme.isspace() else Kind.TEXT))
     return cells
 
 
 class Wrapping:
     """Lines of at most ``width`` cells; one blank or line-end sign may hang in the cell after."""
 
-    def __init__(self, width: int, glyphs: Glyphs = Glyphs()) -> None:
+    def __init__(self, width: int, glyphs: Glyphs = DEFAULT_GLYPHS) -> None:
         self.width = max(2, width)
         self.glyphs = glyphs
         self.lines: list[Line] = [[]]
@@ -151,7 +162,7 @@ class Wrapping:
 
     def place(self, cell: Cell) -> None:
         """Put a cell after the last one, opening a line where it does not fit."""
-        hangs = cell.kind in (Kind.SPACE, Kind.NEWLINE)
+        hangs = cell.kind in (*_BLANK, Kind.NEWLINE)
         if self._open_width + cell.width > self.width + hangs and self.lines[-1]:
             self._break_line(cell)
         line = self.lines[-1]
@@ -184,8 +195,8 @@ class Wrapping:
         """Return the first cell of ``position`` within its line."""
         column = 0
         line = self.lines[self.line_of(position)]
-        for index, cell in enumerate(line):
-            if cell.position == position and (cell.kind is not Kind.SPACE or line[index + 1 :][:1] == []):
+        for cell in line:
+            if cell.position == position and cell.kind is not Kind.LEAD:
                 return column
             if cell.position > position:
                 break
@@ -207,9 +218,9 @@ class Wrapping:
 
 def can_break(before: Cell, after: Cell) -> bool:
     """Return True where a line may end between two cells: after a blank or a hyphen, and beside wide characters."""
-    if after.kind in (Kind.SPACE, Kind.NEWLINE, Kind.GHOST) or before.kind is Kind.GHOST:
+    if after.kind in (*_BLANK, Kind.NEWLINE, Kind.GHOST) or before.kind is Kind.GHOST:
         return False
-    if before.kind in (Kind.SPACE, Kind.TAB) or after.kind is Kind.TAB:
+    if before.kind in (*_BLANK, Kind.TAB) or after.kind is Kind.TAB:
         return True
     if before.kind is Kind.MARK or after.kind is Kind.MARK:
         return after.kind is Kind.MARK and after.width > 1

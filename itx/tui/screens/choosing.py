@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
@@ -72,7 +73,9 @@ class Choices(Panel, can_focus=False):
             hint = cut(choice.hint, max(0, width // 3))
             room = max(1, width - len(hint) - 4)
             line = Text(f"{self.signs.chosen if chosen else ' '} ", style=self.palette.accent)
-            line.append(pad(cut(choice.text, room, self.signs.ellipsis), room), self.palette.highlight if chosen else "")
+            line.append(
+                pad(cut(choice.text, room, self.signs.ellipsis), room), self.palette.highlight if chosen else ""
+            )
             line.append(f" {hint}", self.palette.faint)
             lines.append(line)
         return lines
@@ -81,7 +84,7 @@ class Choices(Panel, can_focus=False):
 class ChoosingScreen(ModalScreen[str | None]):
     """Returns the value chosen, or None."""
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", show=False),
         Binding("ctrl+c", "cancel", show=False, priority=True),
         Binding("down,ctrl+n", "choose(1)", show=False, priority=True),

@@ -78,7 +78,8 @@ class Commands(Navigation):
             self.show_prompt(index)
         else:
             self.tell("Queued: it runs when those before it are done.")
-            self.show_prompt(self.index)
+            self.show_list()
+            self.show_bars()
 
     def action_run_again(self) -> None:
         """Queue the prompt shown once more."""
@@ -91,7 +92,7 @@ class Commands(Navigation):
         """Stop what runs."""
         live = self._live
         if live is not None and live.stop():
-            self.show_prompt(self.index)
+            self.show_bars()
 
     # Taking away
 

@@ -16,6 +16,7 @@ from itx.tui.screens.commands import Commands
 from itx.tui.session import Session
 from itx.tui.shape import Shape, divide
 from itx.tui.status import write_header
+from itx.tui.terminal import frames_are_waiting
 from itx.tui.view import View, pairs, scorer_for
 from itx.tui.widgets.bars import Footer, Header, Question
 from itx.tui.widgets.figures import FiguresPanel
@@ -69,10 +70,16 @@ class CompareScreen(Commands):
         self.show_prompt(0)
         self.author_pane.focus()
 
+    def _on_timer_update(self) -> None:
+        # Textual's timer goes on until a frame is drawn: a line that is slow gets the next one when it has taken this.
+        if not frames_are_waiting(self.app):
+            super()._on_timer_update()
+
     def on_resize(self) -> None:
         """Divide the screen anew."""
         shape = divide(self.size.width, self.size.height)
         if shape != self.shape:
+            self._keep_places()
             self._apply_shape()
             self._show_exchange()
 

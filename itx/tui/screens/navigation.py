@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -15,7 +18,7 @@ from itx.tui.widgets.response import ResponsePane
 class Navigation(Screen[None]):
     """The part of the compare screen that moves. What is shown is the business of the class below it."""
 
-    BINDINGS = bindings()
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     session: Session
     index: int
@@ -35,6 +38,14 @@ class Navigation(Screen[None]):
 
     def view(self) -> View:
         """What the panels are about."""
+        raise NotImplementedError
+
+    def show_list(self) -> None:
+        """Draw the list of prompts anew."""
+        raise NotImplementedError
+
+    def show_bars(self) -> None:
+        """Draw header, prompt and footer anew."""
         raise NotImplementedError
 
     def show_prompt(self, index: int) -> None:
@@ -147,18 +158,18 @@ class Navigation(Screen[None]):
         if self.index > 0:
             self.show_prompt(self.index - 1)
 
-    def _move_focus(self, step: int) -> None:
+    def _step_focus(self, step: int) -> None:
         panels = self.panels()
         place = panels.index(self.focused) if self.focused in panels else -1 if step > 0 else 0
         self.focus_panel(panels[(place + step) % len(panels)])
 
     def action_next_panel(self) -> None:
         """Give the next panel the focus."""
-        self._move_focus(1)
+        self._step_focus(1)
 
     def action_previous_panel(self) -> None:
         """Give the panel before the focus."""
-        self._move_focus(-1)
+        self._step_focus(-1)
 
     def action_swap(self) -> None:
         """Swap author and scorer."""

@@ -10,6 +10,7 @@ from itx.tui.actions import ACTIONS, When, show_keys
 from itx.tui.answers import Exchange
 from itx.tui.palette import Palette, Signs
 from itx.tui.screens.reading import Writer
+from itx.tui.wording import wrap_text
 
 _MARKS = (
     ("unshifted", "plain", "the scorer's own first choice (rank 1)"),
@@ -25,17 +26,8 @@ _WORDS = (
 )
 
 
-def wrap(text: Text, width: int, indent: int = 0) -> list[Text]:
-    """Return ``text`` in lines of at most ``width`` cells; all but the first are indented."""
-    from rich.console import Console
-
-    console = Console(width=max(8, width), color_system=None)
-    lines = list(text.wrap(console, max(8, width - indent), overflow="fold"))
-    return [line if index == 0 else Text(" " * indent).append_text(line) for index, line in enumerate(lines)]
-
-
 def _entry(key: Text, description: str, width: int, column: int) -> list[Text]:
-    body = wrap(Text(description), width - column)
+    body = wrap_text(Text(description), width - column)
     lines = []
     for index, part in enumerate(body):
         head = key.copy() if index == 0 else Text()
@@ -55,7 +47,8 @@ def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Wr
             shown = [
                 action
                 for action in ACTIONS
-                if action.group == group and (action.when in conditions or (action.when == "running" and "live" in conditions))
+                if action.group == group
+                and (action.when in conditions or (action.when == "running" and "live" in conditions))
             ]
             if not shown:
                 continue
@@ -70,13 +63,16 @@ def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Wr
         lines += _entry(Text("  ").append("dim", palette.unscored), "not scored yet", width, column)
         lines += _entry(
             Text("  ").append(signs.ghost.format("word"), palette.ghost),
-            "beside the cursor: the scorer's first choice, where it is another", width, column,
+            "beside the cursor: the scorer's first choice, where it is another",
+            width,
+            column,
         )
         glyphs = signs.glyphs
         lines += _entry(
             Text("  ").append(f"{glyphs.newline} {glyphs.tab} {glyphs.part} {glyphs.end}", palette.sign),
             "line end, tab, a token that is only a part of a character, the token that ends a response",
-            width, column,
+            width,
+            column,
         )
         lines += [Text(), Text("Words", style=palette.strong)]
         for word, meaning in _WORDS:
@@ -95,19 +91,23 @@ def contexts_page(run: Run | None, exchange: Exchange | None, palette: Palette) 
         contexts = exchange.contexts
         lines: list[Text] = []
         for warning in run.warnings if run is not None else []:
-            lines += wrap(Text("warning: ", style=palette.alert).append(sanitise(warning), palette.plain), width, 2)
+            lines += wrap_text(
+                Text("warning: ", style=palette.alert).append(sanitise(warning), palette.plain), width, 2
+            )
         same = len({tuple(context.ids) for context in contexts.values()}) == 1
         verdict = "Every model sees exactly the same tokens." if same else "The models see different tokens."
         lines.append(Text(verdict, style=palette.strong if same else palette.alert))
         if run is not None:
             source = f", template from {run.context.template_source}" if run.context.template_source else ""
-            lines += wrap(Text(sanitise(f"Context policy: {run.context.policy}{source}."), style=palette.faint), width)
+            lines += wrap_text(
+                Text(sanitise(f"Context policy: {run.context.policy}{source}."), style=palette.faint), width
+            )
         shown = dict(list(contexts.items())[:1]) if same else contexts
         for name, context in shown.items():
             title = ", ".join(contexts) if same else name
             lines += [Text(), Text(f"{title}: {len(context.ids):,} tokens", style=palette.strong)]
             for part in context.text.split("\n"):
-                lines += wrap(Text(sanitise(part)), width) or [Text()]
+                lines += wrap_text(Text(sanitise(part)), width) or [Text()]
             lines.append(Text())
             lines += _write_tokens(context.ids, exchange, width, palette)
         return lines

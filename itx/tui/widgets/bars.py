@@ -25,7 +25,7 @@ class Part(NamedTuple):
     style: Style
 
 
-def fit(parts: list[Part], width: int, gap: str = "  ") -> Text:
+def fit(parts: list[Part], width: int, gap: str = " ") -> Text:
     """Return as many parts, from the left, as ``width`` cells hold; the first is cut where it alone is too long."""
     line = Text()
     for index, part in enumerate(parts):
@@ -112,7 +112,7 @@ class Question(Line):
 
     def write(self, width: int) -> Text:
         """Return the line."""
-        line = Text(f" {self.label} " if self.label else "", style=self.palette.faint)
+        line = Text().append(f" {self.label} " if self.label else "", self.palette.faint)
         line.append(cut(self.text, max(0, width - line.cell_len - 1), self.ellipsis), self.palette.strong)
         return line
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from itx.report.wording import say_count, say_nats
 from itx.tui.palette import Palette, Signs
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
-from itx.tui.wording import draw_bar, draw_curve, show_nats
+from itx.tui.wording import draw_bar, draw_curve
 
 
 class FiguresPanel(Panel):
@@ -37,28 +38,29 @@ class FiguresPanel(Panel):
         return [*self._write_curve(view, width, height), *counts, *totals]
 
     def _write_curve(self, view: View, width: int, height: int) -> list[Text]:
-        assert view.answer is not None
         assert view.score is not None
         values = view.score.kl_author_scorer
-        peak = show_nats(max(values))
-        margin = max(len(peak), 3) + 1
-        rows, stride = draw_curve(values, width - margin - 1, height, self.signs.column)
-        shifted = [False] * (len(rows[0]) if rows else 0)
-        for position, rank in enumerate(view.score.rank):
-            if view.thresholds.classify(rank) == "shifted":
-                shifted[position // stride] = True
+        peak = say_nats(max(values))
+        margin = max(len(peak), 2) + 1
+        rows, spans = draw_curve(values, width - margin, height, self.signs.column)
+        ranks = view.score.rank
+        styles = [
+            self.palette.alert
+            if any(view.thresholds.classify(rank) == "shifted" for rank in ranks[start:end])
+            else self.palette.plain
+            for start, end in spans
+        ]
         lines = []
         for index, row in enumerate(rows):
             label = peak if index == 0 else "0" if index == len(rows) - 1 else ""
-            if height == 1:
-                label = peak
-            line = Text(label.rjust(margin - 1) + " ", style=self.palette.faint)
-            for column, sign in enumerate(row):
-                line.append(sign, self.palette.alert if shifted[column] else self.palette.plain)
+            line = Text().append(label.rjust(margin - 1) + " ", self.palette.faint)
+            for sign, style in zip(row, styles, strict=True):
+                line.append(sign, style)
             lines.append(line)
-        pointer = Text("KL".rjust(margin - 1) + " ", style=self.palette.faint)
-        if view.cursor is not None and view.cursor < len(values):
-            pointer.append(" " * (view.cursor // stride) + self.signs.pointer, self.palette.accent)
+        pointer = Text().append("KL".rjust(margin - 1) + " ", self.palette.faint)
+        for start, end in spans:
+            under = view.cursor is not None and start <= view.cursor < end
+            pointer.append(self.signs.pointer if under else " ", self.palette.accent)
         return [*lines, pointer]
 
     def _write_counts(self, view: View, width: int) -> list[Text]:
@@ -88,18 +90,19 @@ class FiguresPanel(Panel):
     def _write_totals(self, view: View, width: int) -> list[Text]:
         assert view.answer is not None
         assert view.score is not None
-        counted = [
-            value for position, value in enumerate(view.score.kl_author_scorer) if position != view.answer.end
-        ]
+        counted = [value for position, value in enumerate(view.score.kl_author_scorer) if position != view.answer.end]
         if not counted:
             return []
-        bound = "" if view.score.exact else ">= "
+        exact = view.score.exact
+        parts = [
+            ("KL mean ", say_nats(sum(counted) / len(counted), exact)),
+            ("  total ", say_nats(sum(counted), exact)),
+            (" nats, ", say_count(len(counted), "token")),
+            (", end not counted", "") if view.answer.end is not None else ("", ""),
+        ]
         line = Text()
-        line.append("KL mean ", self.palette.faint)
-        line.append(bound + show_nats(sum(counted) / len(counted)))
-        line.append("  total ", self.palette.faint)
-        line.append(bound + show_nats(sum(counted)))
-        line.append(f" nats over {len(counted)} tokens", self.palette.faint)
-        if view.answer.end is not None and line.cell_len + 17 <= width:
-            line.append(", end not counted", self.palette.faint)
+        for label, figure in parts:
+            if line.cell_len + len(label) + len(figure) > width:
+                break
+            line.append(label, self.palette.faint).append(figure)
         return [line]

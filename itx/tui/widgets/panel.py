@@ -79,4 +79,6 @@ class Panel(ScrollView, can_focus=True):
 
 def strip_of(line: Text, console: Console) -> Strip:
     """Return a line of text as a strip."""
+    if line.style and not line.spans:  # Rich leaves the base style out where there are no spans
+        line = Text().append(line.plain, line.style)
     return Strip([segment for segment in line.render(console) if segment.text and segment.text != "\n"])

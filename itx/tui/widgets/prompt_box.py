@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -13,7 +15,7 @@ from itx.text import sanitise
 class PromptBox(TextArea):
     """A text area; a paste of several lines is kept whole."""
 
-    BINDINGS = [Binding("escape", "leave", "Back", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", show=False)]
 
     class Sent(Message):
         """A prompt was sent."""
@@ -34,6 +36,7 @@ class PromptBox(TextArea):
         self.border_subtitle = "Enter sends, ctrl+j new line, Escape back"
 
     async def on_key(self, event: events.Key) -> None:
+        """Send, or make a new line; other keys are the text area's own."""
         if event.key == "enter":
             event.stop()
             event.prevent_default()

@@ -65,7 +65,7 @@ class PromptList(Panel):
         item = self.items[index]
         chosen = index == self.chosen
         head = f"{self.signs.chosen if chosen else ' '}{index + 1:>{len(str(len(self.items)))}}{_STATES[item.status]}"
-        line = Text(head, style=self.palette.alert if item.status == "failed" else self.palette.faint)
+        line = Text().append(head, self.palette.alert if item.status == "failed" else self.palette.faint)
         room = max(1, width - len(head))
         line.append(
             pad(cut(item.prompt, room, self.signs.ellipsis), room),

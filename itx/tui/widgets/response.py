@@ -18,7 +18,8 @@ from textual.strip import Strip
 from itx.records import Thresholds
 from itx.tui.answers import Answer, Exchange
 from itx.tui.palette import Palette, Signs
-from itx.tui.wording import cut
+from itx.tui.widgets.panel import strip_of
+from itx.tui.wording import cut, wrap_text
 from itx.tui.wrapping import Cell, Kind, Line, Wrapping, insert_ghost
 
 GHOST_CELLS = 24
@@ -140,7 +141,7 @@ class ResponsePane(ScrollView, can_focus=True):
         return self.answer is not None and self.answer.finish is None
 
     def _resize_to_text(self) -> None:
-        """Set the height that can be scrolled; while text streams, ahead of it by half a page, so as to do it rarely."""
+        """Set the height that can be scrolled; while text streams, half a page ahead, so as to do it rarely."""
         height = self._drawn_height
         if self._streaming and self.place.follow:
             step = max(2, self._page // 2)
@@ -282,19 +283,18 @@ class ResponsePane(ScrollView, can_focus=True):
         return self.answer.scored(self.scorer) if self.answer is not None else 0
 
     def _message_line(self, y: int, width: int) -> Strip:
-        index = y - max(0, (self._page - len(self.message)) // 2)
-        if not 0 <= index < len(self.message):
+        lines = [line for text in self.message for line in wrap_text(text, width - 2)]
+        index = y - max(0, (self._page - len(lines)) // 2)
+        if not 0 <= index < len(lines):
             return Strip.blank(width)
-        text = self.message[index]
-        left = max(0, (width - text.cell_len) // 2)
-        segments = [Segment(" " * left), *(part for part in text.render(self.app.console) if part.text != "\n")]
-        return Strip(segments).crop_extend(0, width, None)
+        line = Text(" " * max(0, (width - lines[index].cell_len) // 2)).append_text(lines[index])
+        return strip_of(line, self.app.console).crop_extend(0, width, None)
 
     def _segments(self, line: Line, cursor: int) -> Iterator[Segment]:
         """Yield the runs of one style of a line."""
         run, style = "", Style.null()
-        for index, cell in enumerate(line):
-            now = self._style_of(cell, cursor, line[index + 1] if index + 1 < len(line) else None)
+        for cell in line:
+            now = self._style_of(cell, cursor)
             if now != style and run:
                 yield Segment(run, style)
                 run = ""
@@ -303,15 +303,14 @@ class ResponsePane(ScrollView, can_focus=True):
         if run:
             yield Segment(run, style)
 
-    def _style_of(self, cell: Cell, cursor: int, following: Cell | None) -> Style:
+    def _style_of(self, cell: Cell, cursor: int) -> Style:
         palette = self.palette
         if cell.kind is Kind.GHOST:
             return palette.ghost
-        leading = cell.kind is Kind.SPACE and following is not None and following.position == cell.position
-        if leading:
+        if cell.kind is Kind.LEAD:
             return palette.plain
         assert self.answer is not None
-        style = palette.shift(self.answer.shift(cell.position, self.scorer, self.thresholds) if self.scorer else "unshifted")
+        style = palette.shift(self.answer.shift(cell.position, self.scorer, self.thresholds))
         if cell.kind in (Kind.NEWLINE, Kind.TAB, Kind.MARK):
             style = palette.sign + style
         return style + palette.cursor if cell.position == cursor else style

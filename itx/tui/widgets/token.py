@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.text import Text
 
 from itx.records import Top
+from itx.report.wording import say_nats, say_probability
 from itx.tui.palette import Palette, Signs
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
-from itx.tui.wording import cut, draw_bar, pad, quote, show_nats, show_probability
+from itx.tui.wording import cut, draw_bar, pad, quote
 
 
 class TokenPanel(Panel):
@@ -70,9 +73,9 @@ class TokenPanel(Panel):
             line.append(f" (ties with {ties})", self.palette.faint)
         own, other = view.answer.logp[cursor], score.logp[cursor]
         line.append(f"  {view.author} ", self.palette.faint)
-        line.append(show_probability(own).strip(), self.palette.strong)
+        line.append(say_probability(own), self.palette.strong)
         line.append(f"  {view.scorer} ", self.palette.faint)
-        line.append(show_probability(other).strip(), self.palette.strong)
+        line.append(say_probability(other), self.palette.strong)
         return line
 
     def _write_divergence(self, view: View, width: int) -> Text:
@@ -80,7 +83,6 @@ class TokenPanel(Panel):
         assert view.score is not None
         assert view.cursor is not None
         cursor, score = view.cursor, view.score
-        bound = "" if score.exact else ">="
         line = Text()
         for label, value in (
             (f"KL {view.author}|{view.scorer} ", score.kl_author_scorer[cursor]),
@@ -88,7 +90,7 @@ class TokenPanel(Panel):
             ("  JS ", score.js[cursor]),
         ):
             line.append(label, self.palette.faint)
-            line.append(bound + show_nats(value))
+            line.append(say_nats(value, score.exact))
         rise = view.answer.logp[cursor] - score.logp[cursor]
         tail = f"  rise {rise:+.2f} nats"
         if line.cell_len + len(tail) <= width:
@@ -123,17 +125,20 @@ class TokenPanel(Panel):
         assert view.exchange is not None
         identifier, logp = top[index]
         chosen = identifier == emitted
-        number = show_probability(logp)
-        bar = min(10, max(0, width - 24))
+        number = say_probability(logp).rjust(6)
+        bar = min(14, max(0, width - 26))
         room = max(1, width - 4 - len(number) - 1 - (bar + 1 if bar else 0))
         line = Text()
         line.append(self.signs.chosen if chosen else " ", self.palette.accent)
         line.append(f"{index + 1:>2} ", self.palette.faint)
-        line.append(pad(cut(quote(view.exchange.name(identifier)), room, self.signs.ellipsis), room),
-                    self.palette.strong if chosen else self.palette.plain)
+        line.append(
+            pad(cut(quote(view.exchange.name(identifier)), room, self.signs.ellipsis), room),
+            self.palette.strong if chosen else self.palette.plain,
+        )
         line.append(" " + number)
         if bar:
             line.append(" ")
-            line.append(draw_bar(2.718281828459045**logp, bar, self.signs.bar),
-                        self.palette.accent if chosen else self.palette.faint)
+            line.append(
+                draw_bar(math.exp(logp), bar, self.signs.bar), self.palette.accent if chosen else self.palette.faint
+            )
         return Text.assemble(line)

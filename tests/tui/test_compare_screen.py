@@ -1,0 +1,305 @@
+"""The compare screen on a recorded run: every size, every key, what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from itx.report.figures import count_classes, largest_rises
+from itx.runs.recording import Recording
+from itx.tui.actions import ACTIONS
+from itx.tui.screens.choosing import ChoosingScreen
+from itx.tui.screens.reading import ReadingScreen
+from tests.tui.conftest import piloted, screen_text
+
+Record = Callable[..., Recording]
+SIZES = [(80, 24), (120, 40), (40, 10), (200, 60), (100, 24), (99, 36), (20, 6), (120, 12), (300, 90)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_size_draws_the_answer_and_keeps_help_and_quit(record: Record, size: tuple[int, int]) -> None:
+    async with piloted(record(), size) as (app, pilot):
+        text = screen_text(app)
+        assert "Sure!" in text
+        assert re.search(r"\? help  q quit|\? q", text.splitlines()[-1])
+        for key in ("n", "n", "v", "tab", "j", "J", "G", "g", "tab", "k"):
+            await pilot.press(key)
+        screen_text(app)
+
+
+@pytest.mark.parametrize("tuned", [("full",), ("lora", "full")])
+async def test_every_key_of_the_registry_works_at_every_layout(record: Record, tuned: tuple[str, ...]) -> None:
+    for size in ((80, 24), (120, 40), (40, 10)):
+        async with piloted(record(tuned), size) as (app, pilot):
+            for action in ACTIONS:
+                for key in action.keys:
+                    if action.name in ("quit", "interrupt"):
+                        continue
+                    await pilot.press(key)
+                    await pilot.pause()
+                    screen_text(app)
+                    while len(app.screen_stack) > 1:
+                        await pilot.press("escape")
+                        await pilot.pause()
+
+
+async def test_resizing_through_all_layouts_keeps_the_token(record: Record) -> None:
+    async with piloted(record(words=120)) as (app, pilot):
+        for _ in range(5):
+            await pilot.press("n")
+        cursor = app.compare.author_pane.place.cursor
+        assert cursor is not None
+        for size in ((80, 24), (40, 10), (200, 60), (100, 30), (30, 8), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            screen_text(app)
+            pane = app.compare.author_pane
+            assert pane.place.cursor == cursor
+            line = pane._line_of(cursor)
+            assert pane.scroll_offset.y <= line < pane.scroll_offset.y + pane._page, size
+
+
+async def test_it_opens_on_the_first_shifted_token_and_n_goes_through_all(record: Record) -> None:
+    recording = record(words=60)
+    trace = recording.trace("1")
+    response = trace.response("full")
+    assert response is not None
+    ranks = response.scores["base"].rank
+    shifted = [position for position, rank in enumerate(ranks) if rank > 3]
+    assert len(shifted) > 3
+    async with piloted(recording) as (app, pilot):
+        seen = [app.compare.author_pane.place.cursor]
+        for _ in shifted[1:]:
+            await pilot.press("n")
+            seen.append(app.compare.author_pane.place.cursor)
+        assert seen == shifted
+        await pilot.press("n")
+        assert app.compare.author_pane.place.cursor == shifted[-1]
+        await pilot.press("N")
+        assert app.compare.author_pane.place.cursor == shifted[-2]
+
+
+async def test_rises_come_largest_first_as_in_the_report(record: Record) -> None:
+    recording = record(words=60)
+    response = recording.trace("1").response("full")
+    assert response is not None
+    expected = largest_rises(response, response.scores["base"])[:6]
+    async with piloted(recording) as (app, pilot):
+        seen = []
+        for _ in expected:
+            await pilot.press(">")
+            await pilot.pause()
+            seen.append(app.compare.author_pane.place.cursor)
+        assert seen == expected
+
+
+async def test_counts_on_the_screen_are_the_reports(record: Record) -> None:
+    recording = record(words=60)
+    run, response = recording.run, recording.trace("1").response("full")
+    assert response is not None
+    counts = count_classes(response, response.scores["base"], run.thresholds)
+    async with piloted(recording) as (app, _):
+        text = screen_text(app)
+        assert f"{counts.shifted} of {counts.positions} shifted for base" in text
+        for name in ("unshifted", "marginal", "shifted"):
+            assert re.search(rf"│ {name}\s+rank \S+( \d)?\s+{getattr(counts, name)} ", text), name
+
+
+async def test_the_inspector_says_what_the_trace_says(record: Record) -> None:
+    recording = record(words=40)
+    trace = recording.trace("1")
+    response = trace.response("full")
+    assert response is not None
+    score = response.scores["base"]
+    async with piloted(recording) as (app, _):
+        cursor = app.compare.author_pane.place.cursor
+        assert cursor is not None
+        text = screen_text(app)
+        assert f"token {cursor + 1} of {len(response.ids)}" in text
+        assert f"id {response.ids[cursor]}" in text
+        assert f"rank {score.rank[cursor]:,}" in text
+        rows = [line for line in text.splitlines() if re.search(r"│ [> ] ?\d+ '", line)]
+        assert len(rows) == 10
+        for index, row in enumerate(rows):
+            for top in (response.top[cursor], score.top[cursor]):
+                assert trace.pieces[top[index][0]].strip().replace("\n", "\\n")[:6] in row
+
+
+async def test_the_scorers_choice_stands_beside_the_token(record: Record) -> None:
+    recording = record(words=40)
+    trace = recording.trace("1")
+    response = trace.response("full")
+    assert response is not None
+    async with piloted(recording) as (app, pilot):
+        cursor = app.compare.author_pane.place.cursor
+        assert cursor is not None
+        choice = trace.pieces[response.scores["base"].top[cursor][0][0]].strip()
+        assert f"{trace.pieces[response.ids[cursor]].strip()}‹{choice}›" in screen_text(app)
+        unshifted = response.scores["base"].rank.index(1)
+        app.compare.author_pane.move_to(unshifted)
+        await pilot.pause()
+        assert "‹" not in screen_text(app)
+
+
+async def test_swapping_makes_base_the_author(record: Record) -> None:
+    recording = record()
+    base = recording.trace("1").response("base")
+    assert base is not None
+    async with piloted(recording) as (app, pilot):
+        await pilot.press("v")
+        view = app.compare.view()
+        assert (view.author, view.scorer) == ("base", "full")
+        assert view.score == base.scores["full"]
+        await pilot.press("v")
+        assert app.compare.view().author == "full"
+
+
+async def test_pairs_of_three_models(record: Record) -> None:
+    async with piloted(record(("lora", "full"))) as (app, pilot):
+        seen = []
+        for _ in range(4):
+            seen.append((app.compare.names, app.compare.view().scorer))
+            await pilot.press("]")
+        assert seen == [
+            (("base", "lora"), "base"),
+            (("base", "full"), "base"),
+            (("lora", "full"), "base"),
+            (("base", "lora"), "base"),
+        ]
+        await pilot.press("[")
+        assert app.compare.names == ("base", "lora") or app.compare.names == ("base", "full")
+
+
+async def test_two_models_have_no_pairs_to_choose(record: Record) -> None:
+    async with piloted(record()) as (app, pilot):
+        assert "[ ] models" not in screen_text(app)
+        await pilot.press("]")
+        assert app.compare.pair == 0
+
+
+async def test_the_end_and_parts_of_characters_can_be_stood_on(record: Record) -> None:
+    recording = record(count=1)
+    response = recording.trace("1").response("base")
+    assert response is not None
+    async with piloted(recording) as (app, pilot):
+        await pilot.press("v", "G")
+        assert app.compare.author_pane.place.cursor == len(response.ids) - 1
+        text = screen_text(app)
+        assert "<end>" in text
+        assert "ends the response, not counted" in text
+        await pilot.press("h", "h")
+        assert "part of a character" in screen_text(app)
+        await pilot.press("l")
+        assert "part of a character" not in screen_text(app)
+
+
+async def test_failed_empty_stopped_and_cut_responses_say_so(record: Record) -> None:
+    async with piloted(record()) as (app, pilot):
+        wanted = {2: "cut at the limit", 3: "full wrote nothing.", 4: "stopped", 6: "This prompt failed."}
+        for index in range(8):
+            app.compare.show_prompt(index)
+            await pilot.pause()
+            text = screen_text(app)
+            for at, words in wanted.items():
+                assert (words in text) == (at == index), (index, words)
+        app.compare.show_prompt(6)
+        await pilot.pause()
+        assert "The context has 4,101 tokens" in screen_text(app)
+
+
+async def test_prompts_are_chosen_by_keys_and_list(record: Record) -> None:
+    async with piloted(record(), (120, 40)) as (app, pilot):
+        await pilot.press("J", "J")
+        assert app.compare.index == 2
+        await pilot.press("K")
+        assert app.compare.index == 1
+        await pilot.press("o", "j", "j")
+        assert app.compare.index == 3
+        await pilot.press("G")
+        assert app.compare.index == 7
+    async with piloted(record(), (80, 24)) as (app, pilot):
+        await pilot.press("o")
+        assert isinstance(app.screen, ChoosingScreen)
+        await pilot.press("j", "j", "enter")
+        await pilot.pause()
+        assert app.compare.index == 2
+
+
+async def test_the_place_in_a_response_is_kept(record: Record) -> None:
+    async with piloted(record(words=60)) as (app, pilot):
+        await pilot.press("n", "n", "l")
+        cursor = app.compare.author_pane.place.cursor
+        await pilot.press("J", "n", "K")
+        assert app.compare.author_pane.place.cursor == cursor
+        await pilot.press("v", "v")
+        assert app.compare.author_pane.place.cursor == cursor
+
+
+async def test_tab_goes_round_the_panels_and_j_scrolls_the_focused_one(record: Record) -> None:
+    async with piloted(record(words=60), (100, 24)) as (app, pilot):
+        first = app.focused
+        seen = []
+        for _ in range(4):
+            await pilot.press("tab")
+            seen.append(app.focused.id if app.focused else None)
+        assert seen == ["figures", "token", "prompts", first.id if first else None]
+        await pilot.press("tab", "tab")
+        token = app.compare.query_one("#token")
+        await pilot.press("j", "j")
+        assert token.scroll_offset.y == 2
+        await pilot.press("g")
+        assert token.scroll_offset.y == 0
+
+
+async def test_small_screens_show_one_lower_panel(record: Record) -> None:
+    async with piloted(record(), (80, 24)) as (app, pilot):
+        assert "full wanted" in screen_text(app)
+        await pilot.press("tab")
+        assert "unshifted" in screen_text(app)
+        assert "full wanted" not in screen_text(app)
+        await pilot.press("tab")
+        assert "full wanted" in screen_text(app)
+
+
+async def test_help_palette_and_contexts(record: Record) -> None:
+    async with piloted(record()) as (app, pilot):
+        await pilot.press("?")
+        assert isinstance(app.screen, ReadingScreen)
+        text = screen_text(app)
+        assert "to the next shifted token" in text
+        assert "write a prompt" not in text
+        await pilot.press("escape", "c")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "Every model sees exactly the same tokens." in text
+        assert "### Instruction:" in text
+        assert "1 <bos>" in text
+        await pilot.press("q", ":", *"swap", "enter")
+        await pilot.pause()
+        assert app.compare.author == "base"
+        await pilot.press("ctrl+p", "escape")
+        assert len(app.screen_stack) == 1
+
+
+async def test_a_thousand_prompts_are_read_in_steps(record: Record) -> None:
+    from tests.tui.conftest import until
+
+    async with piloted(record(count=300)) as (app, pilot):
+        assert "Sure!" in screen_text(app)
+        await until(pilot, lambda: len(app.session.items) == 300)
+        assert "1/300" in screen_text(app)
+        await pilot.press("o", "G")
+        assert app.compare.index == 299
+
+
+async def test_quit_keys(record: Record) -> None:
+    async with piloted(record()) as (app, pilot):
+        await pilot.press("q")
+        assert app.leaving
+    async with piloted(record()) as (app, pilot):
+        await pilot.press("ctrl+c")
+        assert not app.leaving
+        await pilot.press("ctrl+c")
+        assert app.leaving
