@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from itx.cli.asking import Gathered
+from itx.cli.prompts import Gathered
 from itx.compare.events import Comparer, Emitted, Finished, Loading
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL
 from itx.records import Prompt, Run, Trace

@@ -17,5 +17,4 @@ def print_trace(run: Run, trace: Trace) -> None:
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
     only_ascii = not encoding.startswith("utf")
     width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-    text = write_plain(run, trace, width=max(width, 40), ascii=only_ascii)
-    typer.echo(text.encode(encoding, errors="replace").decode(encoding) if only_ascii else text)
+    typer.echo(write_plain(run, trace, width, only_ascii))

@@ -9,7 +9,7 @@ from itx.errors import InputError, UsageError
 from itx.records import Prompt, Record
 
 if TYPE_CHECKING:
-    from itx.runs.prompts import BrokenLine
+    from itx.runs.lines import BrokenLine
 
 
 class Gathered(Record, frozen=True, kw_only=True):

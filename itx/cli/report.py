@@ -21,7 +21,8 @@ def report(
     import msgspec
 
     from itx.cli.output import write_text
-    from itx.report.figures import summarise, write_summary
+    from itx.report.figures import summarise
+    from itx.report.summary import write_summary
     from itx.runs.recording import Recording
 
     recording = Recording.open(folder)
