@@ -17,7 +17,6 @@ from itx.models.contract import FLOOR, TOP, Arithmetic, Own, Reduction, Rows
 from itx.records import Score, Top
 
 _BLOCK = 1 << 15
-_LN2 = np.float32(math.log(2))
 _Row = NDArray[np.float32]
 
 
@@ -65,7 +64,9 @@ def _cross(mine: _Side, theirs: Sequence[_Side]) -> list[tuple[float, float, flo
             d = log_p - log_q
             rise = q - p
             size = np.abs(d)
-            middle = (p + q) * (_LN2 - np.log1p(np.exp(-size))) - np.minimum(p, q) * size
+            x = np.exp(-size)
+            one = x + 1
+            middle = np.maximum(p, q) * (-one * np.log(one / 2) - x * size)
             sums[number] += (_sum(rise + p * d), -_sum(rise + q * d), 0.5 * _sum(middle))
     return [(max(0.0, forth), max(0.0, back), max(0.0, js)) for forth, back, js in sums.tolist()]
 
