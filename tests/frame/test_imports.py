@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.traces import build_run, build_trace
+from tests.support.traces import build_run, build_traces, write_run
 
 HEAVY = ("torch", "transformers", "peft", "llama_cpp", "textual", "numpy", "rich", "jinja2")
 
@@ -43,12 +43,8 @@ def test_the_check_sees_a_heavy_import() -> None:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    from itx.runs.recorder import Recorder
-
     run = build_run()
-    with Recorder.create(tmp_path / "run", run) as recorder:
-        recorder.append(build_trace(run, seed=1))
-    return tmp_path / "run"
+    return write_run(tmp_path / "run", run, build_traces(run))
 
 
 @pytest.mark.parametrize("words", [["open"], ["report"], ["report", "--json"]])
