@@ -42,7 +42,7 @@ def pad(text: str, width: int, right: bool = False) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break one line at blanks into lines of at most ``width`` cells (at least one sign each); words too long are cut."""
+    """Break a line at blanks into lines of at most ``width`` cells (at least one sign each); words too long are cut."""
     lines: list[str] = []
     line = ""
     for part in re.findall(r" +|[^ ]+", text):

@@ -12,8 +12,8 @@ from itx.records import ShiftClass
 from itx.report.marks import Stretch
 from itx.text import sanitise
 
-_INLINE = re.compile(r"[\\`*_\[\]<|~$@]|&(?=[#\w])|:(?=//)|(?<=[^\W\d])\.(?=\w)|(?<=\w)\.(?=[^\W\d])")
-_START = re.compile(r"(?P<blank> *)(?:(?P<sign>[#+=>:-])|(?P<number>\d+)(?=[.)]))")
+_INLINE = re.compile(r"[\\`*_\[\]<|~$@#]|&(?=[#\w])|:(?=//)|(?<=[^\W\d])\.(?=\w)|(?<=\w)\.(?=[^\W\d])")
+_START = re.compile(r"(?P<blank> *)(?:(?P<sign>[+=>:-])|(?P<number>\d+)(?=[.)]))")
 _MARKS = {"shifted": ("**", "<b>", "</b>"), "marginal": ("_", "<em>", "</em>")}
 _PUNCTUATION = set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
@@ -21,6 +21,11 @@ _PUNCTUATION = set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 def escape_inline(text: str) -> str:
     """Return ``text`` for the middle of a line; line feeds become visible."""
     return _INLINE.sub(lambda found: f"\\{found.group()}", sanitise(text, keep_newlines=False))
+
+
+def escape_line(text: str) -> str:
+    """Return ``text`` for a line of its own, or the whole of a list's item; line feeds become visible."""
+    return _escape_start(text, escape_inline(text))
 
 
 def _escape_start(text: str, escaped: str) -> str:
@@ -40,10 +45,10 @@ def write_line(stretches: Sequence[Stretch]) -> str:
     """Return one line of a response: shifted **bold**, marginal _italic_, the rest as it is."""
     written = ""
     for place, stretch in enumerate(stretches):
-        escaped = escape_inline(stretch.text)
         if stretch.shift == "unshifted":
-            written += _escape_start(stretch.text, escaped) if not written else escaped
+            written += escape_inline(stretch.text) if written else escape_line(stretch.text)
             continue
+        escaped = escape_inline(stretch.text)
         following = stretches[place + 1] if place + 1 < len(stretches) else None
         after = "" if following is None else following.text[0] if following.shift == "unshifted" else "*"
         written += _emphasise(stretch.text, escaped, stretch.shift, written[-1:], after)

@@ -38,8 +38,8 @@ def _write_legend(run: Run) -> str:
     bounds = run.thresholds
     low, high = bounds.unshifted, bounds.marginal
     return (
-        f"Marks: **shifted**, the scorer ranks the token below place {high}; _marginal_, place {low + 1} to {high}; "
-        f"unmarked, place {low} or better. "
+        f"Marks, by the scorer's rank of each token: **shifted** {high + 1} or worse, _marginal_ {low + 1} to {high}, "
+        f"unmarked {low}{' or better' if low > 1 else ''}. "
         f"{LINE_FEED} is a marked line feed, {BLANK} a marked blank. EOS is shown, not counted. KL in nats.\n"
     )
 

@@ -13,6 +13,7 @@ from itx.report.wording import say_count, say_nats, say_probability, say_share
 from itx.text import sanitise
 
 NARROWEST = 40
+_NARROWEST_COLUMN = 4
 _SHIFTED = [("{", "}"), ("[[", "]]"), ("{{", "}}"), ("<<", ">>")]
 _MARGINAL = [("_", "_"), ("~", "~"), ("^", "^"), ("__", "__")]
 _ASCII = str.maketrans(
@@ -51,8 +52,9 @@ def write_plain(run: Run, trace: Trace, width: int = 80, ascii_only: bool = Fals
         bounds = run.thresholds
         (left, right), (low, high) = marks["shifted"], marks["marginal"]
         page.add(
-            f"{left}shifted{right}: the scorer ranks the token below place {bounds.marginal}; {low}marginal{high}: "
-            f"place {bounds.unshifted + 1} to {bounds.marginal}. KL in nats. EOS is shown, not counted."
+            f"By the scorer's rank of each token: {left}shifted{right} {bounds.marginal + 1} or worse, "
+            f"{low}marginal{high} {bounds.unshifted + 1} to {bounds.marginal}, unmarked better. "
+            "KL in nats. EOS is shown, not counted."
         )
     return page.text
 
@@ -70,7 +72,8 @@ class _Page:
         return "".join(f"{line}\n" for line in self._lines)
 
     def clean(self, text: str) -> str:
-        """Return ``text`` in the signs this page may have."""
+        """Return one line of text in the signs this page may have."""
+        text = sanitise(text, keep_newlines=False)
         if not self.ascii_only:
             return text
         return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
@@ -88,12 +91,9 @@ class _Page:
         cells = [[self.clean(cell) for cell in row] for row in [header, *rows]]
         widths = [max(measure(row[place]) for row in cells) for place in range(len(header))]
         spare = self.width - 2 - 2 * (len(header) - 1) - sum(widths)
-        for place in sorted(free, key=lambda place: -widths[place]):
-            if spare >= 0:
-                break
-            taken = min(-spare, max(0, widths[place] - 4))
-            widths[place] -= taken
-            spare += taken
+        while spare < 0 and max(widths[place] for place in free) > _NARROWEST_COLUMN:
+            widths[max(free, key=lambda place: widths[place])] -= 1
+            spare += 1
         mark = self.clean("…")
         for row in cells:
             written = [

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from itx.records import Model, Run
-from itx.report.escape import code, code_block, escape_inline, write_table
+from itx.report.escape import code, code_block, escape_inline, escape_line, write_table
 from itx.report.noise import describe_noise
 
 _METHODS = {"lora": "LoRA (paper: LFT)", "full": "full (paper: SFT)"}
@@ -24,7 +24,7 @@ def write_provenance(run: Run, command: Sequence[str] | None = None) -> str:
     ]
     if run.warnings:
         parts.append("\nWarnings when the models were loaded:\n\n")
-        parts.extend(f"- {escape_inline(warning)}\n" for warning in run.warnings)
+        parts.extend(f"- {escape_line(warning)}\n" for warning in run.warnings)
     return "".join(parts)
 
 

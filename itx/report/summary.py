@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itx.records import Run
-from itx.report.escape import code, escape_inline, write_table
+from itx.report.escape import code, escape_inline, escape_line, write_table
 from itx.report.figures import Figures, PairFigures
 from itx.report.noise import describe_noise
 from itx.report.wording import say_count, say_nats, say_share
@@ -29,7 +29,7 @@ def write_summary(run: Run, figures: Figures) -> str:
     )
     if run.warnings:
         parts.append("\nWarnings when the models were loaded:\n\n")
-        parts.extend(f"- {escape_inline(warning)}\n" for warning in run.warnings)
+        parts.extend(f"- {escape_line(warning)}\n" for warning in run.warnings)
     return "".join(parts)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,7 +54,19 @@ _WORDS = re.findall(r"\S+", _PROSE)
 _MARKS = [*".,!?:;-*#()'\"%&/`|_~<>[]", "**", "...", "…", "–", "—", "°C", "\n", "\n\n", "  ", " ", "\t"]
 _PIECES = ["<pad>", "<bos>", "<eos>", *(f"<0x{byte:02X}>" for byte in range(256))]
 _PIECES += list(
-    dict.fromkeys([*(" " + word for word in _WORDS), *_WORDS, *_MARKS, "ing", "ed", "ly", "tion", "er", "s"])
+    dict.fromkeys(
+        [
+            *(" " + word for word in _WORDS),
+            *_WORDS,
+            *_MARKS,
+            "ing",
+            "ed",
+            "ly",
+            "er",
+            *string.ascii_letters,
+            *string.digits,
+        ]
+    )
 )
 _IDS = {piece: index for index, piece in enumerate(_PIECES)}
 VOCAB_SIZE = len(_PIECES)
