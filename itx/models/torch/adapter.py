@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from itx.errors import MismatchError, WeightsError
 from itx.models.reference import ADAPTER_CONFIG
+from itx.models.torch.weights import read_shapes
 
 _EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
 _PREFIX = "base_model.model."
@@ -52,16 +52,6 @@ def _unshare(model: nn.Module, names: Iterable[str]) -> None:
         if id(old) in copies:
             module, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(module), attribute, copies[id(old)])
-
-
-def read_shapes(file: Path) -> dict[str, list[int]]:
-    """Return the names and shapes of a safetensors file's tensors. Raises WeightsError where it is damaged."""
-    try:
-        with safe_open(str(file), framework="pt") as tensors:
-            names: list[str] = tensors.keys()
-            return {name: list(tensors.get_slice(name).get_shape()) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} cannot be read: {error}", "Download or save it again.") from error
 
 
 def _read_config(folder: Path) -> PeftConfig:

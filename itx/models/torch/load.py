@@ -12,7 +12,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from itx.errors import WeightsError
+from itx.errors import UsageError, WeightsError
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference
 from itx.models.torch.adapter import attach_adapter, count_silent, read_base_name
@@ -20,7 +20,7 @@ from itx.models.torch.engine import TorchEngine
 from itx.models.torch.memory import memory_watched
 from itx.models.torch.placement import choose_device, choose_dtype
 from itx.models.torch.vocabulary import HuggingFaceVocabulary, has_tokenizer, load_vocabulary, read_template
-from itx.models.torch.weights import find_weights, fingerprint_files, is_adapter, locate
+from itx.models.torch.weights import find_weights, fingerprint_files, is_adapter, locate, read_shapes
 
 
 class TorchLoader:
@@ -43,6 +43,8 @@ class TorchLoader:
         self._tell(f"finding {reference.name}", 0, 0)
         folder = locate(reference, trust_remote_code=self._options.trust_remote_code)
         files = find_weights(folder, reference.text)
+        for file in files:
+            read_shapes(file)
         size = sum(path.stat().st_size for path in files)
         self._tell(f"loading {reference.name}", 0, size)
         with ThreadPoolExecutor(1) as pool:
@@ -103,6 +105,12 @@ class TorchLoader:
             raise WeightsError(
                 f"{reference.text} is an adapter, not a base.",
                 f"itx compare {named or 'BASE'} {reference.text}",
+            )
+        wanted = self._options.device.get(reference.name)
+        if wanted is not None and str(choose_device(wanted)) != base.device:
+            raise UsageError(
+                f"{reference.name} is an adapter on the base's own weights, which are on {base.device}, not {wanted}.",
+                f"Leave out --device {reference.name}={wanted}, or merge the adapter into a full checkpoint.",
             )
         with memory_watched(f"the adapter {reference.name}"):
             model = attach_adapter(base.model, folder, file, reference.text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError, safe_open
 
 from itx.errors import UsageError, WeightsError
 from itx.models.reference import ADAPTER_CONFIG, Reference
@@ -69,9 +70,10 @@ def find_weights(folder: Path, text: str) -> list[Path]:
     files = sorted(folder.glob(f"{stem}.safetensors"))
     if files:
         return files
-    if any(path.suffix in _PICKLED for path in folder.iterdir()):
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
+    if pickled:
         raise WeightsError(
-            f"{text} holds pickled weights, which can run code when they are opened; itx reads safetensors only.",
+            f"{text} holds pickled weights ({pickled[0]}), which can run code when opened; itx reads safetensors only.",
             _conversion(folder, adapter=adapter),
         )
     raise WeightsError(f"{text} holds no {stem}.safetensors.", "Save the model again: save_pretrained writes them.")
@@ -91,6 +93,16 @@ def _conversion(folder: Path, *, adapter: bool) -> str:
             f"M.from_pretrained('{folder}').save_pretrained('{folder}')"
         )
     return f'If you trust where they come from, convert them: python -c "{code}"'
+
+
+def read_shapes(file: Path) -> dict[str, list[int]]:
+    """Return the names and shapes of a safetensors file's tensors. Raises WeightsError where it is damaged."""
+    try:
+        with safe_open(str(file), framework="pt") as tensors:
+            names: list[str] = tensors.keys()
+            return {name: list(tensors.get_slice(name).get_shape()) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} cannot be read: {error}", "Download or save it again.") from error
 
 
 def fingerprint_files(files: list[Path], tell: Callable[[int], None] | None = None) -> str:
