@@ -22,7 +22,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 
@@ -64,21 +64,23 @@ class Word(Record, frozen=True, kw_only=True):
 
 def split_words(text: str) -> list[Word]:
     """Return the words of ``text``, in order, not overlapping."""
+    kinds = list(map(_kind, text))
     words: list[Word] = []
     start = 0
     while start < len(text):
-        kind = _kind(text[start])
-        if kind == "":
+        kind = kinds[start]
+        if not kind:
             start += 1
             continue
         end = start + 1
-        while end < len(text) and (_continues(text, start, end, kind)):
+        while end < len(text) and (kinds[end] == kind or _continues(text, kinds, end, kind)):
             end += 1
         words.append(Word(start=start, end=end, plain=_plain(text[start:end])))
         start = end
     return words
 
 
+@lru_cache(maxsize=4096)
 def _kind(sign: str) -> str:
     """Return ``word``, ``spaceless`` for scripts without spaces, or an empty string."""
     code = ord(sign)
@@ -89,12 +91,13 @@ def _kind(sign: str) -> str:
     return "spaceless" if any(low <= code <= high for low, high in _SPACELESS) else "word"
 
 
-def _continues(text: str, start: int, end: int, kind: str) -> bool:
+def _continues(text: str, kinds: Sequence[str], end: int, kind: str) -> bool:
+    """Return True where the sign at ``end``, of another kind than the word's, is still within the word."""
     sign = text[end]
-    found = _kind(sign)
-    if found:
-        return found == kind or unicodedata.category(sign)[0] == "M"
-    if end + 1 >= len(text) or _kind(text[end + 1]) != kind:
+    if kinds[end]:
+        # A combining mark goes with whatever it stands on.
+        return unicodedata.category(sign)[0] == "M"
+    if end + 1 >= len(text) or kinds[end + 1] != kind:
         return False
     if sign in _DIGIT_JOINERS:
         return text[end - 1].isdigit() and text[end + 1].isdigit()

@@ -168,7 +168,10 @@ def _mean(values: array[float]) -> float | None:
 
 
 def summarise(run: Run, traces: Iterable[Trace]) -> Figures:
-    """Return the figures of a run; ``traces`` is read once, and no trace is kept."""
+    """Return the figures of a run; ``traces`` is read once, and no trace is kept.
+
+    What a failed prompt has of responses is not counted; a cancelled response is, up to where it was stopped.
+    """
     base = run.base.name
     tallies = {(model.name, base): _Tally() for model in run.tuned}
     failed: list[Failure] = []
@@ -177,6 +180,7 @@ def summarise(run: Run, traces: Iterable[Trace]) -> Figures:
         prompts += 1
         if trace.error is not None:
             failed.append(Failure(prompt_id=trace.prompt_id, error=trace.error))
+            continue
         for response in trace.responses:
             named = categories(response, trace.pieces)
             for scorer in order_pairs(run, response):

@@ -43,8 +43,13 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def tidy_rows(run: Run, traces: Iterable[Trace]) -> Iterator[dict[str, Value]]:
-    """Yield the rows, EOS included (its category is ``eos``); ``piece`` is None where the run does not name the id."""
+    """Yield the rows, EOS included (its category is ``eos``); ``piece`` is None where the run does not name the id.
+
+    A failed prompt has no rows, as it has no part in the figures.
+    """
     for trace in traces:
+        if trace.error is not None:
+            continue
         for response in trace.responses:
             named = categories(response, trace.pieces)
             for scorer in order_pairs(run, response):

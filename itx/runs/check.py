@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from itertools import accumulate, pairwise
 
 import msgspec
 
 from itx.records import SCHEMA, Response, Run, Score, Trace
+
+# No log-prob, divergence or rank of a real model comes near it, and sums of such figures stay finite.
+_LARGEST = 1e9
 
 
 def check_run(run: Run) -> None:
@@ -53,6 +56,11 @@ def _check_length(name: str, values: Sized, length: int) -> None:
         raise ValueError(f"{name} has {len(values)} entries for {length} positions")
 
 
+def _check_figures(name: str, values: Sequence[float]) -> None:
+    if values and not (min(values) > -_LARGEST and max(values) < _LARGEST):
+        raise ValueError(f"{name} has a figure beyond {_LARGEST:g}")
+
+
 def _check_response(response: Response) -> None:
     length = len(response.ids)
     if response.ids and min(response.ids) < 0:
@@ -60,6 +68,8 @@ def _check_response(response: Response) -> None:
     own: dict[str, Sized] = {"logp": response.logp, "entropy": response.entropy, "top": response.top}
     for name, values in own.items():
         _check_length(name, values, length)
+    _check_figures("logp", response.logp)
+    _check_figures("entropy", response.entropy)
     if response.ends:
         _check_length("ends", response.ends, length)
         if any(late < early for early, late in pairwise([0, *response.ends, len(response.text)])):
@@ -72,7 +82,7 @@ def _check_response(response: Response) -> None:
 
 
 def _check_score(score: Score, length: int) -> None:
-    lists: dict[str, Sized] = {
+    figures: dict[str, Sequence[float]] = {
         "logp": score.logp,
         "rank": score.rank,
         "ties": score.ties,
@@ -80,10 +90,11 @@ def _check_score(score: Score, length: int) -> None:
         "kl_author_scorer": score.kl_author_scorer,
         "kl_scorer_author": score.kl_scorer_author,
         "js": score.js,
-        "top": score.top,
     }
-    for name, values in lists.items():
+    for name, values in figures.items():
         _check_length(name, values, length)
+        _check_figures(name, values)
+    _check_length("top", score.top, length)
     if length and min(score.rank) < 1:
         raise ValueError("a rank below 1")
     if length and min(score.ties) < 0:

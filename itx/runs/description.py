@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,7 @@ def read_description(folder: Path) -> Run:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}.", f"ls -l {folder}") from error
+        raise RunError(f"{path} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(folder))}") from error
     try:
         schema = decode(_SCHEMA, raw).schema
         if schema > SCHEMA:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 from pathlib import Path
 
 from itx.config import runs_folder
@@ -23,7 +24,7 @@ def newest_run() -> Path:
     except FileNotFoundError:
         runs = []
     except OSError as error:
-        raise RunError(f"{root} cannot be read: {error.strerror}.", f"ls -ld {root}") from error
+        raise RunError(f"{root} cannot be read: {error.strerror}.", f"ls -ld {shlex.quote(str(root))}") from error
     if not runs:
         raise RunError(f"No run is recorded under {root}.", "Record one with itx demo, or name a folder.")
     return max(runs, key=lambda folder: ((folder / TRACES).stat().st_mtime_ns, folder.name))

@@ -7,6 +7,7 @@ UTF-8. A row has ``prompt`` or ``messages``, or ``instruction`` with an optional
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -121,9 +122,11 @@ def _read_lines(path: Path) -> Iterator[_Line]:
             raise UsageError(f"{path} {state}.", f"Name a file: {_KINDS}.")
         raw = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", f"ls -l {path}") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(path))}") from error
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path} is UTF-16; itx reads UTF-8.", f"iconv -f UTF-16 -t UTF-8 {path} > new{kind}")
+        raise InputError(
+            f"{path} is UTF-16; itx reads UTF-8.", f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > new{kind}"
+        )
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     if kind == ".json" and raw.lstrip().startswith(b"["):
         yield from _split_array(path, raw)

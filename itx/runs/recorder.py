@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import threading
 from pathlib import Path
@@ -256,7 +257,8 @@ def _note(head: Head, finished: set[str]) -> None:
 def _refuse_writing(folder: Path, error: OSError) -> RunError:
     remedy = "Name another folder with --out."
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        remedy = f"Free space (df -h {folder}), then give the same command again: finished prompts are kept."
+        room = f"Free space (df -h {shlex.quote(str(folder))})"
+        remedy = f"{room}, then give the same command again: finished prompts are kept."
     elif error.errno == errno.EFBIG:
         remedy = "Raise the limit (ulimit -f), then give the same command again: finished prompts are kept."
     return RunError(f"{folder} cannot be written: {error.strerror}.", remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -123,7 +124,8 @@ class Recording:
         while prompt_id not in self._places:
             if self.scan(100) and prompt_id not in self._places:
                 raise RunError(
-                    f"{self.folder} has no prompt {prompt_id!r}.", f"itx open {self.folder} lists its prompts."
+                    f"{self.folder} has no prompt {prompt_id!r}.",
+                    f"itx open {shlex.quote(str(self.folder))} lists its prompts.",
                 )
         return self._load(self._entries[self._places[prompt_id]])
 
@@ -156,4 +158,6 @@ class Recording:
         return trace
 
     def _refuse_reading(self, error: OSError) -> RunError:
-        return RunError(f"{self.folder / TRACES} cannot be read: {error.strerror}.", f"ls -l {self.folder}")
+        return RunError(
+            f"{self.folder / TRACES} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(self.folder))}"
+        )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from itx.records import Response, Score, Thresholds, Trace
 from itx.report.figures import ClassCounts, count_classes, largest_rises, order_pairs, order_responses, summarise
+from itx.report.table import tidy_rows
 from tests.support.traces import build_run, build_trace, build_traces
 
 
@@ -151,6 +152,16 @@ def test_no_positions_are_null_and_not_zero() -> None:
         figures = summarise(run, traces).models["full"]
         assert figures.positions == 0
         assert (figures.unshifted, figures.kl_mean, figures.kl_median, figures.later_kl_mean) == (None,) * 4
+
+
+def test_what_a_failed_prompt_has_is_not_counted() -> None:
+    run = build_run()
+    trace = build_trace("1", "p", {"base": "It is.", "full": "Sure! The king."})
+    failed = msgspec.structs.replace(trace, prompt_id="2", error="out of memory")
+    both = summarise(run, [trace, failed])
+    assert both.models == summarise(run, [trace]).models
+    assert [failure.error for failure in both.failed] == ["out of memory"]
+    assert list(tidy_rows(run, [failed])) == []
 
 
 def test_traces_are_read_once_and_not_kept() -> None:

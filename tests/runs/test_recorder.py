@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -195,6 +196,30 @@ def test_a_disk_that_fills_loses_nothing_finished(tmp_path: Path, room: int) -> 
         recorder.append(traces[2])
         recorder.append(traces[1])
     assert [trace.prompt_id for trace in Recording.open(tmp_path).traces()] == ["1", "3", "2"]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_no_space_left_names_the_folder_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    run = build_run()
+    traces = build_traces(run, 2)
+    folder = tmp_path / "my run"
+    with Recorder.create(folder, run) as recorder:
+        recorder.append(traces[0])
+        before = (folder / "traces.jsonl").read_bytes()
+        with monkeypatch.context() as patch:
+
+            def refuse(*_: object) -> int:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            patch.setattr(os, call, refuse)
+            with pytest.raises(RunError, match="my run cannot be written: No space left on device") as caught:
+                recorder.append(traces[1])
+        assert f"df -h '{folder}'" in caught.value.remedy
+        assert (folder / "traces.jsonl").read_bytes() == before
+        recorder.append(traces[1])
+    assert list(Recording.open(folder).traces()) == traces
 
 
 def test_a_full_disk_at_creation_leaves_no_half_run(tmp_path: Path) -> None:
