@@ -109,7 +109,7 @@ class CompareApp(App[int]):
 
     def _take_notes(self) -> None:
         """Take in what the worker has told, and draw once; wait while the terminal has not taken the last frame."""
-        if frames_are_waiting(self):
+        if self.leaving or frames_are_waiting(self):
             return
         assert isinstance(self.session, LiveSession)
         deadline = perf_counter() + DRAIN_SECONDS

@@ -29,21 +29,23 @@ class Words:
         method = METHODS.get(model.method or "") if model is not None else None
         return f"{author}: {method}" if method else author
 
-    def describe(self, answer: Answer | None, scorer: str, thresholds: Thresholds) -> str:
-        """Return what was shifted for whom, and how the response ended."""
+    def describe(self, answer: Answer | None, scorer: str, thresholds: Thresholds, width: int) -> str:
+        """Return what was shifted for whom, and how the response ended, in about ``width`` cells."""
         if answer is None:
             return ""
         parts = []
         if scorer in answer.scores:
             counts = answer.counts(scorer, thresholds)
-            parts.append(f"{counts['shifted']} of {sum(counts.values())} shifted for {scorer}")
+            parts.append(f"{counts['shifted']} of {sum(counts.values())} shifted")
         if answer.given:
             parts.append("given")
         if answer.finish is None and answer.end is None:
             parts.append(say_count(answer.length, "token"))
         elif answer.finish in ("length", "cancelled"):
             parts.append("cut at the limit" if answer.finish == "length" else "stopped")
-        return ", ".join(parts)
+        whole = ", ".join(parts)
+        whom = whole.replace("shifted", f"shifted for {scorer}", 1)
+        return whom if len(whom) <= width - 4 else whole
 
     def message(self, exchange: Exchange | None, author: str, answer: Answer | None, *, main: bool) -> list[Text]:
         """Return what stands in the pane of ``author`` instead of a text; nothing where there is a text."""

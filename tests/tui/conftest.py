@@ -50,7 +50,7 @@ async def piloted(source: Source, size: tuple[int, int] = (120, 40)) -> AsyncIte
     """Run the app without a terminal; end its worker afterwards."""
     app = open_app(source)
     try:
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             await pilot.pause()
             yield app, pilot
     finally:

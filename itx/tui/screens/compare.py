@@ -20,7 +20,6 @@ from itx.tui.terminal import frames_are_waiting
 from itx.tui.view import View, pairs, scorer_for
 from itx.tui.widgets.bars import Footer, Header, Question
 from itx.tui.widgets.figures import FiguresPanel
-from itx.tui.widgets.panel import Panel
 from itx.tui.widgets.prompt_box import PromptBox
 from itx.tui.widgets.prompts import PromptList
 from itx.tui.widgets.response import Place, ResponsePane
@@ -36,6 +35,16 @@ class CompareScreen(Commands):
         self.session = session
         self.palette = palette
         self.signs = signs
+        self.header = Header(id="header")
+        self.question = Question(palette, signs.ellipsis, id="question")
+        self.prompt_list = PromptList(palette, signs, id="prompts")
+        self.first = ResponsePane(palette, signs, id="first")
+        self.second = ResponsePane(palette, signs, id="second")
+        self.reference = Question(palette, signs.ellipsis, id="reference")
+        self.figures = FiguresPanel(palette, signs, id="figures")
+        self.token = TokenPanel(palette, signs, id="token")
+        self.box = PromptBox(id="box")
+        self.footer = Footer(palette, id="footer")
         self.index = 0
         self.pair = 0
         self.swapped = False
@@ -49,23 +58,23 @@ class CompareScreen(Commands):
 
     def compose(self) -> ComposeResult:
         """Build the screen once; sizes and places change later."""
-        yield Header(id="header")
-        yield Question(self.palette, self.signs.ellipsis, id="question")
+        yield self.header
+        yield self.question
         with Container(id="upper"):
-            yield PromptList(self.palette, self.signs, id="prompts")
-            yield ResponsePane(self.palette, self.signs, id="first")
-            yield ResponsePane(self.palette, self.signs, id="second")
-        yield Question(self.palette, self.signs.ellipsis, id="reference")
+            yield self.prompt_list
+            yield self.first
+            yield self.second
+        yield self.reference
         with Container(id="lower"):
-            yield FiguresPanel(self.palette, self.signs, id="figures")
-            yield TokenPanel(self.palette, self.signs, id="token")
-        yield PromptBox(id="box")
-        yield Footer(self.palette, id="footer")
+            yield self.figures
+            yield self.token
+        yield self.box
+        yield self.footer
 
     def on_mount(self) -> None:
         """Show the first prompt."""
-        self.query_one("#box").display = False
-        self.query_one("#prompts").border_title = "prompts"
+        self.box.display = False
+        self.prompt_list.border_title = "prompts"
         self._apply_shape()
         self.show_prompt(0)
         self.author_pane.focus()
@@ -86,11 +95,11 @@ class CompareScreen(Commands):
     def _apply_shape(self) -> None:
         self.shape = shape = divide(self.size.width, self.size.height)
         self.set_class(not shape.wide, "-narrow")
-        self.query_one("#prompts").display = shape.list_width > 0
-        self.query_one("#prompts").styles.width = shape.list_width or 1
-        self.query_one("#question").display = shape.question > 0
-        self.query_one("#second").display = shape.second_pane
-        self.query_one("#second").styles.height = "1fr" if shape.wide else shape.other
+        self.prompt_list.display = shape.list_width > 0
+        self.prompt_list.styles.width = shape.list_width or 1
+        self.question.display = shape.question > 0
+        self.second.display = shape.second_pane
+        self.second.styles.height = "1fr" if shape.wide else shape.other
         self.query_one("#lower").display = shape.lower > 0
         self.query_one("#lower").styles.height = shape.lower
         self._show_lower()
@@ -99,9 +108,8 @@ class CompareScreen(Commands):
             self.author_pane.focus()
 
     def _show_lower(self) -> None:
-        for name in ("figures", "token"):
-            panel = self.query_one(f"#{name}", Panel)
-            panel.display = self.shape.wide or self.lower == name
+        self.figures.display = self.shape.wide or self.lower == "figures"
+        self.token.display = self.shape.wide or self.lower == "token"
         self._title_panels()
 
     # What is shown
@@ -140,21 +148,21 @@ class CompareScreen(Commands):
     def author_pane(self) -> ResponsePane:
         """The pane of the author: the first where panes stand above each other, else the one on its side."""
         first = not self.shape.wide or self.swapped
-        return self.query_one("#first" if first else "#second", ResponsePane)
+        return self.first if first else self.second
 
     @property
     def other_pane(self) -> ResponsePane:
         """The other pane."""
         first = not self.shape.wide or self.swapped
-        return self.query_one("#second" if first else "#first", ResponsePane)
+        return self.second if first else self.first
 
     def panels(self) -> list[Widget]:
         """The panels that can have the focus, in the order of tab."""
         found: list[Widget] = [self.author_pane]
         if self.shape.lower:
-            found += [self.query_one("#figures"), self.query_one("#token")]
+            found += [self.figures, self.token]
         if self.shape.list_width:
-            found.append(self.query_one("#prompts"))
+            found.append(self.prompt_list)
         return found
 
     def focus_panel(self, panel: Widget) -> None:
@@ -219,7 +227,7 @@ class CompareScreen(Commands):
 
     def _show_exchange(self) -> None:
         """Draw everything anew."""
-        self.rising = False
+        self._rise = None
         for pane, author, other in (
             (self.author_pane, self.author, self.other),
             (self.other_pane, self.other, self.author),
@@ -230,10 +238,11 @@ class CompareScreen(Commands):
             pane.show(self._exchange, author, scorer, self.thresholds, place, active=active)
         self._show_panels()
         self.show_list()
+        self.call_after_refresh(self._title_panels)
 
     def show_list(self) -> None:
         """Draw the list of prompts anew."""
-        self.query_one(PromptList).show(self.session.items, self.index)
+        self.prompt_list.show(self.session.items, self.index)
 
     def update_live(self) -> None:
         """Draw what has been gained since the last time."""
@@ -258,13 +267,12 @@ class CompareScreen(Commands):
 
     def on_response_pane_moved(self) -> None:
         """Follow the cursor in the panels."""
-        self.rising = False
         self._moved = True
         self._show_panels()
 
     def _show_panels(self) -> None:
         view = self.view()
-        for panel in (self.query_one(FiguresPanel), self.query_one(TokenPanel)):
+        for panel in (self.figures, self.token):
             if panel.display and self.shape.lower:
                 panel.show(view)
         self._show_messages()
@@ -282,16 +290,19 @@ class CompareScreen(Commands):
             (self.other_pane, self.other, self.author),
         ):
             scorer = self._scorer(author, other)
-            self._set_title(pane, words.name(run, author), words.describe(pane.answer, scorer, self.thresholds))
-        for name, neighbour in (("figures", "token"), ("token", "figures")):
-            answer, cursor = self.author_pane.answer, self.author_pane.place.cursor
-            title = name
-            if name == "token" and cursor is not None and answer is not None:
-                title = f"token {cursor + 1} of {answer.length}"
-            self._set_title(self.query_one(f"#{name}"), title, "" if self.shape.wide else f"tab: {neighbour}")
+            self._set_title(
+                pane, words.name(run, author), words.describe(pane.answer, scorer, self.thresholds, pane.size.width)
+            )
+        answer, cursor = self.author_pane.answer, self.author_pane.place.cursor
+        token = f"token {cursor + 1} of {answer.length}" if cursor is not None and answer is not None else "token"
+        self._set_title(self.figures, "figures", "")
+        self._set_title(self.token, token, "")
 
     def _set_title(self, widget: Widget, title: str, subtitle: str) -> None:
         """Set the texts in a widget's border where they have changed, for setting them draws the whole widget."""
+        if not self.shape.wide:  # without a frame there is no foot: all stands above, and the other tab is named
+            tab = {"figures": "tab: token", "token": "tab: figures"}.get(widget.id or "", "")
+            title, subtitle = f" {f' {self.signs.dot} '.join(filter(None, (title, subtitle, tab)))} ", ""
         if self._titles.get(widget.id) != (title, subtitle):
             self._titles[widget.id] = (title, subtitle)
             widget.border_title = Content(title)
@@ -300,14 +311,14 @@ class CompareScreen(Commands):
     def show_bars(self) -> None:
         """Draw header, prompt and footer anew."""
         parts, right = write_header(self.session, self.index, self.palette, self.signs)
-        self.query_one(Header).show(parts, right)
+        self.header.show(parts, right)
         text = self._exchange.prompt if self._exchange is not None else ""
-        self.query_one("#question", Question).show("asked" if text else "", text)
+        self.question.show("asked" if text else "", text)
         reference = self._exchange.reference if self._exchange is not None else None
-        bar = self.query_one("#reference", Question)
+        bar = self.reference
         bar.display = bool(reference) and self.shape.question > 0
         bar.show("known answer", reference or "")
-        self.query_one(Footer).show(offered(self.conditions))
+        self.footer.show(offered(self.conditions))
 
     @property
     def conditions(self) -> frozenset[When]:

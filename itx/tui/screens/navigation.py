@@ -24,6 +24,8 @@ class Navigation(Screen[None]):
     index: int
     pair: int
     swapped: bool
+    _rise: int | None = None
+    """The token that the last move to a rise found: from it the next one goes on, from elsewhere at the largest."""
 
     # What the screen itself provides
 
@@ -115,14 +117,9 @@ class Navigation(Screen[None]):
         if not rises:
             return
         cursor = pane.place.cursor
-        place = rises.index(cursor) + 1 if cursor in rises and self.rising else 0
-        if place >= len(rises):
-            place = 0
-        pane.move_to(rises[place])
-        self.rising = True
-
-    rising = False
-    """Whether the last move was to a rise, so that the next one goes on from it."""
+        place = rises.index(cursor) + 1 if cursor is not None and cursor == self._rise else 0
+        self._rise = rises[place % len(rises)]
+        pane.move_to(self._rise)
 
     # Lines
 

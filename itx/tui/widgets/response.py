@@ -245,7 +245,8 @@ class ResponsePane(ScrollView, can_focus=True):
             self._scroll_to_line(line - page + 1 + margin)
 
     def _scroll_to_line(self, line: int) -> None:
-        self.scroll_to(y=max(0, min(line, self.virtual_size.height - self._page)), animate=False)
+        # Forced, for the scroll bar that Textual asks for first is shown only after the next layout.
+        self.scroll_to(y=max(0, min(line, self.virtual_size.height - self._page)), animate=False, force=True)
 
     # Drawing
 
