@@ -32,15 +32,15 @@ class _Side:
 
 def _read_side(raw: NDArray[np.floating]) -> _Side:
     row = np.ascontiguousarray(raw, dtype=np.float32)
-    best = row.max()
-    total = 0.0
-    for begin in range(0, len(row), _BLOCK):
-        total += float(np.exp(row[begin : begin + _BLOCK] - best).sum(dtype=np.float64))
-    if not math.isfinite(float(best)) or not math.isfinite(total):
+    best = float(row.max())
+    if not math.isfinite(best):
         raise WeightsError(
             "The model's logits are not numbers (NaN or infinite).", "Load it in another precision: --dtype float32."
         )
-    return _Side(row, float(best) + math.log(total))
+    total = 0.0
+    for begin in range(0, len(row), _BLOCK):
+        total += float(np.exp(row[begin : begin + _BLOCK] - np.float32(best)).sum(dtype=np.float64))
+    return _Side(row, best + math.log(total))
 
 
 def _log_block(side: _Side, begin: int) -> tuple[_Row, _Row]:
