@@ -123,7 +123,7 @@ def record_all(
         if interrupt.asked:
             return EXIT_FAILED
         with Recorder.begin(folder, comparer.run) as recorder:
-            waiting = [prompt for prompt in gathered.prompts if prompt.id not in recorder.finished]
+            waiting = [prompt for prompt in gathered.prompts if not recorder.is_finished(prompt)]
             if len(waiting) < len(gathered.prompts):
                 say(f"{len(gathered.prompts) - len(waiting)} of {len(gathered.prompts)} prompts are recorded already")
             succeeded = len(gathered.prompts) - len(waiting)

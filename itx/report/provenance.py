@@ -64,7 +64,7 @@ def _list_settings(run: Run) -> list[str]:
     else:
         how = "greedy"
     source = f" from {code(context.template_source)}" if context.template_source else ""
-    template = f"{code(context.template)}{source}" if context.template else "none"
+    template = f"{code(_shorten(context.template))}{source}" if context.template else "none"
     system = code(context.system) if context.system else "none"
     threads = f"chunks of {engine.chunk} tokens, {engine.threads} threads, {escape_inline(engine.kv)} cache"
     attention = (

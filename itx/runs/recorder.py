@@ -18,7 +18,7 @@ from typing import Self
 import msgspec
 
 from itx.errors import RunError
-from itx.records import Run, Trace
+from itx.records import Prompt, Run, Trace
 from itx.runs.check import check_run, check_trace
 from itx.runs.description import find_differences, is_run, read_description, sync_folder, write_description
 from itx.runs.lines import DESCRIPTION, TORN, TRACES, Head, decode, refuse_line
@@ -34,12 +34,13 @@ class Recorder:
     """The only writer of a run's folder, from construction to ``close``. Threads may share it.
 
     ``finished`` has the ids of the prompts that need not be asked again: recorded without error and not cancelled.
+    ``is_finished`` asks for one prompt, and notices where its id stands for another text now.
     """
 
-    def __init__(self, folder: Path, run: Run, lock: FolderLock, handle: int, finished: set[str]) -> None:
+    def __init__(self, folder: Path, run: Run, lock: FolderLock, handle: int, done: dict[str, str]) -> None:
         self.folder = folder
         self.run = run
-        self.finished = finished
+        self._done = done
         self._lock = lock
         self._handle = handle
         self._size = os.fstat(handle).st_size
@@ -74,7 +75,7 @@ class Recorder:
             raise
         try:
             write_description(folder, run)
-            return cls(folder, run, lock, handle, set())
+            return cls(folder, run, lock, handle, {})
         except BaseException as error:
             os.close(handle)
             lock.release()
@@ -111,6 +112,25 @@ class Recorder:
                 raise _refuse_writing(folder, error) from error
             raise
 
+    @property
+    def finished(self) -> set[str]:
+        """The ids of the finished prompts."""
+        return set(self._done)
+
+    def is_finished(self, prompt: Prompt) -> bool:
+        """Return True where the prompt need not be asked again.
+
+        Raises RunError where its id was recorded with another text: the prompt file has changed since (ids that a
+        file does not give are its line numbers), and one run would hold two prompts under one name.
+        """
+        recorded = self._done.get(prompt.id)
+        if recorded is not None and recorded != prompt.prompt:
+            raise RunError(
+                f"{self.folder} has another text under the id {prompt.id!r}: the prompt file was changed.",
+                "Record the changed file into a new folder with --out, or give its prompts ids of their own.",
+            )
+        return recorded is not None
+
     def append(self, trace: Trace) -> None:
         """Write one line and wait until it is on the disk.
 
@@ -127,10 +147,8 @@ class Recorder:
                     "Give the same command again: it goes on behind the last whole line.",
                 )
             self._write(line)
-            if trace.error is None and not any(response.finish == "cancelled" for response in trace.responses):
-                self.finished.add(trace.prompt_id)
-            else:
-                self.finished.discard(trace.prompt_id)
+            cancelled = any(response.finish == "cancelled" for response in trace.responses)
+            _note(trace.prompt_id, trace.prompt, trace.error is None and not cancelled, self._done)
 
     def _write(self, line: bytes) -> None:
         try:
@@ -207,25 +225,25 @@ def _open_to_append(path: Path) -> int:
     return handle
 
 
-def _mend(folder: Path, handle: int, run: Run) -> set[str]:
-    """Return the finished prompts' ids; move an unfinished last line to ``traces.torn``."""
-    finished: set[str] = set()
+def _mend(folder: Path, handle: int, run: Run) -> dict[str, str]:
+    """Return the finished prompts by id; move an unfinished last line to ``traces.torn``."""
+    done: dict[str, str] = {}
     whole = 0
     with os.fdopen(os.dup(handle), "rb", buffering=1 << 20) as file:
         file.seek(0)
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
-                _mend_last(folder, handle, run, line, whole, finished)
+                _mend_last(folder, handle, run, line, whole, done)
                 break
             whole += len(line)
             try:
-                _note(decode(_HEAD, line), finished)
+                _note_head(decode(_HEAD, line), done)
             except ValueError as error:
                 raise refuse_line(folder, number, str(error)) from error
-    return finished
+    return done
 
 
-def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, finished: set[str]) -> None:
+def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, done: dict[str, str]) -> None:
     try:
         check_trace(decode(_TRACE, line), run)
     except ValueError:
@@ -244,14 +262,18 @@ def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, fin
         # Only the line feed is missing.
         os.write(handle, b"\n")
         os.fsync(handle)
-        _note(decode(_HEAD, line), finished)
+        _note_head(decode(_HEAD, line), done)
 
 
-def _note(head: Head, finished: set[str]) -> None:
-    if head.error is None and not head.cancelled:
-        finished.add(head.prompt_id)
+def _note_head(head: Head, done: dict[str, str]) -> None:
+    _note(head.prompt_id, head.prompt, head.error is None and not head.cancelled, done)
+
+
+def _note(prompt_id: str, prompt: str, finished: bool, done: dict[str, str]) -> None:
+    if finished:
+        done[prompt_id] = prompt
     else:
-        finished.discard(head.prompt_id)
+        done.pop(prompt_id, None)
 
 
 def _refuse_writing(folder: Path, error: OSError) -> RunError:

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itx.errors import RunError
-from itx.records import DataReference, Decoding, Thresholds, Trace
+from itx.records import DataReference, Decoding, Prompt, Thresholds, Trace
 from itx.runs.recorder import Recorder
 from itx.runs.recording import Recording
 from tests.support.traces import build_run, build_trace, build_traces, write_run
@@ -106,6 +106,23 @@ def test_resume_keeps_what_is_finished(tmp_path: Path) -> None:
     with Recorder.begin(tmp_path, run) as recorder:
         assert recorder.finished == {"2", "3", "4", "5", "6", "8"}
     assert not (tmp_path / "traces.torn").exists()
+
+
+def test_a_changed_prompt_under_a_known_id_is_noticed(tmp_path: Path) -> None:
+    run = build_run()
+    trace = build_traces(run, 1)[0]
+    known, other = Prompt(id="1", prompt=trace.prompt), Prompt(id="1", prompt="Something else")
+    with Recorder.create(tmp_path, run) as recorder:
+        assert not recorder.is_finished(known)
+        recorder.append(trace)
+        assert recorder.is_finished(known)
+    with Recorder.resume(tmp_path, run) as recorder:
+        assert recorder.is_finished(known)
+        assert not recorder.is_finished(Prompt(id="2", prompt=trace.prompt))
+        with pytest.raises(RunError, match="another text under the id '1'"):
+            recorder.is_finished(other)
+        recorder.append(Trace(prompt_id="1", prompt=trace.prompt, error="out of memory"))
+        assert not recorder.is_finished(other)
 
 
 @settings(max_examples=60, deadline=None)
