@@ -60,7 +60,7 @@ def parse_reference(text: str, name: str, resolved: Mapping[str, Path]) -> Refer
             "Name a safetensors folder or a hub id.",
         )
     path = Path(place).expanduser()
-    if path.is_dir():
+    if place and path.is_dir():
         return Reference(name, text, "folder", str(path))
     if path.is_file():
         raise UsageError(f"{text} is a file.", "Name the folder that holds config.json (or adapter_config.json).")

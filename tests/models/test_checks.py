@@ -1,0 +1,79 @@
+"""The checks at load: what lets two models be compared, and what must be said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from itx.errors import MismatchError
+from itx.models.checks import check_context, check_ids
+from itx.models.torch.engine import TorchEngine
+from tests.models.loading import load
+from tests.support.llamas import Shape, build_tokenizer, write_adapter, write_llama, write_tuned
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llama(tmp_path_factory.mktemp("checks") / "base")
+
+
+def check(base: Path, *tuned: Path) -> list[str]:
+    engines: list[TorchEngine] = load(base, *tuned)[0]
+    return check_ids(engines[0], engines[1:])
+
+
+def test_models_of_one_family_pass(base: Path, tmp_path: Path) -> None:
+    assert check(base, write_tuned(base, tmp_path / "full"), write_adapter(base, tmp_path / "lora")) == []
+
+
+def test_another_tokenizer_is_refused_where_it_first_differs(base: Path, tmp_path: Path) -> None:
+    other = write_llama(tmp_path / "other", tokenizer=build_tokenizer(size=330))
+    with pytest.raises(MismatchError, match="do not share a tokenizer"):
+        check(base, other)
+
+
+def test_ids_that_no_probe_uses_are_compared_too(base: Path, tmp_path: Path) -> None:
+    """Two long pieces change places: no probe text has them, and their number is the same."""
+    full = write_tuned(base, tmp_path / "full")
+    file = full / "tokenizer.json"
+    data = json.loads(file.read_text())
+    vocabulary = data["model"]["vocab"]
+    one, other = sorted((word for word in vocabulary if word[0] != "<"), key=len)[-2:]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    file.write_text(json.dumps(data))
+    with pytest.raises(MismatchError, match="The id"):
+        check(base, full)
+
+
+def test_added_tokens_and_longer_heads_are_said(base: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|end|>"]}, replace_extra_special_tokens=False)
+    longer = write_llama(tmp_path / "longer", shape=Shape(vocabulary=448), tokenizer=tokenizer)
+    warnings = check(base, longer)
+    assert any("1 added tokens" in warning for warning in warnings)
+    assert any("448 logit columns" in warning and "common 400" in warning for warning in warnings)
+
+
+def test_another_end_of_response_is_said(base: Path, tmp_path: Path) -> None:
+    full = write_tuned(base, tmp_path / "full")
+    settings = json.loads((full / "generation_config.json").read_text())
+    settings["eos_token_id"] = [2, 7]
+    (full / "generation_config.json").write_text(json.dumps(settings))
+    (warning,) = check(base, full)
+    assert "ends its responses" in warning
+    assert "(7)" in warning
+
+
+def test_the_same_weights_twice_are_said(base: Path) -> None:
+    (warning,) = check(base, base)
+    assert "same weights" in warning
+
+
+def test_bos_within_a_context_is_said(base: Path) -> None:
+    (engine,), _ = load(base)
+    engine.vocabulary.adds_bos = True
+    assert check_context(engine, [1, 5, 6]) == []
+    assert "BOS" in check_context(engine, [1, 5, 1])[0]
