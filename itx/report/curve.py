@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from itx.report.wording import say_nats
 
+LEVEL = "─"
+"""The sign of the axis: as many as there are columns."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -46,7 +48,7 @@ def plot_text(values: Sequence[float], width: int, height: int, ascii_only: bool
     heights = _heights(values, width - margin - 2)
     if not heights:
         return []
-    bar, corner, level = ("|", "+", "-") if ascii_only else ("│", "└", "─")
+    bar, corner, level = ("|", "+", "-") if ascii_only else ("│", "└", LEVEL)
     lines = []
     for row in range(height):
         cells = "".join(_cell(value / top * height if top else 0.0, height - row - 1, ascii_only) for value in heights)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from itx.records import Response, Run, Score, Trace
-from itx.report.curve import plot_text
+from itx.report.curve import LEVEL, plot_text
 from itx.report.escape import code, code_block, code_piece, escape_inline, quote, quote_text, write_line, write_table
 from itx.report.figures import count_classes, order_pairs, order_responses, summarise
 from itx.report.marks import BLANK, LINE_FEED, mark_lines
@@ -91,9 +91,10 @@ def _write_pair(run: Run, trace: Trace, response: Response, scorer: str) -> str:
         )
         parts.append(_write_shifted(run, trace, response, scorer))
         curve = plot_text(divergences, _WIDTH, _HEIGHT)
-        parts.append(
-            f"KL by position{'' if score.exact else ' (lower bounds)'}:\n\n{code_block(chr(10).join(curve))}\n"
-        )
+        notes = ["in nats"] if score.exact else ["lower bounds, in nats"]
+        if len(divergences) > max(line.count(LEVEL) for line in curve):
+            notes.append("a column shows the largest of its positions")
+        parts.append(f"KL by position ({'; '.join(notes)}):\n\n{code_block(chr(10).join(curve))}\n")
     return "".join(parts)
 
 

@@ -81,7 +81,6 @@ def _squeeze(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS.keys())
-@settings(deadline=None)
 @given(text=SEEN)
 def test_quoted_text_is_shown_and_nothing_else(parser: MarkdownIt, text: str) -> None:
     _check_quote(parser, text)
@@ -148,7 +147,7 @@ def _merge(stretches: list[Stretch]) -> list[Stretch]:
     return merged
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(stretches=STRETCHES)
 @example([Stretch(text="Sure", shift="shifted"), Stretch(text="!", shift="marginal"), Stretch(text="x")])
 @example([Stretch(text="un"), Stretch(text="*", shift="shifted"), Stretch(text="able", shift="marginal")])

@@ -195,6 +195,15 @@ def _calm(trace: Trace) -> Trace:
     return msgspec.structs.replace(trace, responses=[msgspec.structs.replace(response, scores={"base": score})])
 
 
+def test_a_long_curve_says_what_a_column_is() -> None:
+    run = build_run()
+    long, short = build_traces(run, 1, words=120)[0], build_traces(run, 1)[0]
+    assert (
+        write_markdown(run, [long]).count("KL by position (in nats; a column shows the largest of its positions):") == 2
+    )
+    assert write_markdown(run, [short]).count("KL by position (in nats):") == 2
+
+
 def test_bounds_are_shown_as_bounds() -> None:
     run = build_run()
     trace = build_traces(run, 1)[0]
@@ -202,7 +211,7 @@ def test_bounds_are_shown_as_bounds() -> None:
     score = msgspec.structs.replace(response.scores["base"], exact=False)
     bound = msgspec.structs.replace(trace, responses=[msgspec.structs.replace(response, scores={"base": score})])
     written = write_markdown(run, [bound])
-    assert "KL by position (lower bounds):" in written
+    assert "KL by position (lower bounds, in nats):" in written
     assert re.search(r"mean KL\(full‖base\) ≥ \d", written)
 
 

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from itx.report.cells import cut, measure, pad, wrap
@@ -82,7 +82,6 @@ def test_hostile_names_and_text_are_visible() -> None:
     assert re.search(r"  id \d+ +0", write_plain(build_run(), msgspec.structs.replace(shifted, pieces={})))
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=60), width=st.integers(1, 30))
 def test_cut_pad_and_wrap_fit(text: str, width: int) -> None:
     line = text.replace("\n", "")

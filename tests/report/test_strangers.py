@@ -62,7 +62,7 @@ def _change(node: Any, source: random.Random) -> Any:
     return [*node[:place], _change(node[place], source), *node[place + 1 :]]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(seed=st.integers(0, 2**32), whole=st.booleans())
 def test_a_changed_run_is_refused_or_reported(tmp_path_factory: pytest.TempPathFactory, seed: int, whole: bool) -> None:
     source = random.Random(seed)

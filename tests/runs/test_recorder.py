@@ -125,7 +125,7 @@ def test_a_changed_prompt_under_a_known_id_is_noticed(tmp_path: Path) -> None:
         assert not recorder.is_finished(other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(min_value=1), kept=st.integers(min_value=0, max_value=3))
 def test_a_line_cut_anywhere_is_set_aside_and_redone(
     tmp_path_factory: pytest.TempPathFactory, cut: int, kept: int

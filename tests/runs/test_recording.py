@@ -198,7 +198,7 @@ def test_a_strangers_trace_is_refused_by_line(tmp_path: Path) -> None:
         assert recording.trace("0").prompt_id == "0"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(junk=st.binary(max_size=200))
 def test_any_bytes_are_a_run_error_or_a_prompt(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
     folder = tmp_path_factory.mktemp("run")
