@@ -8,8 +8,11 @@ from typing import Literal
 
 from textual.binding import Binding
 
-When = Literal["always", "live", "running", "several"]
-"""When an action is offered: always, in a live comparison, while something runs, with three models or more."""
+When = Literal["always", "answered", "finished", "live", "asked", "running", "several"]
+"""When an action is offered: always; where there is an answer, or a finished one; in a live comparison, where a prompt
+was asked there, while one runs; with three models or more.
+"""
+_LIVE = frozenset[When]({"live", "asked", "running"})
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,46 @@ class Action:
 
 
 ACTIONS = (
-    Action("next_shifted", ("n",), "shifted", "Next shifted token", "to the next shifted token", "Move", rank=1),
-    Action("previous_shifted", ("N",), "", "Previous shifted token", "to the previous shifted token", "Move"),
+    Action(
+        "next_shifted",
+        ("n",),
+        "shifted",
+        "Next shifted token",
+        "go to the next shifted token",
+        "Move",
+        when="answered",
+        rank=1,
+    ),
+    Action(
+        "previous_shifted",
+        ("N",),
+        "",
+        "Previous shifted token",
+        "go to the previous shifted token",
+        "Move",
+        when="answered",
+    ),
     Action(
         "next_rise",
         (">",),
         "largest rise",
         "Next-largest rise",
-        "to the token with the next-largest rise of log-probability, author minus scorer",
+        "go to the token with the next-largest rise of log-probability, author minus scorer",
         "Move",
+        when="answered",
         rank=2,
     ),
-    Action("token_left", ("h", "left"), "", "Token to the left", "to the token before", "Move"),
-    Action("token_right", ("l", "right"), "", "Token to the right", "to the token after", "Move"),
-    Action("line_down", ("j", "down"), "", "Line down", "a line down in the panel that has the focus", "Move"),
-    Action("line_up", ("k", "up"), "", "Line up", "a line up in the panel that has the focus", "Move"),
-    Action("top", ("g", "home"), "", "Top", "to the top of the panel", "Move"),
-    Action("bottom", ("G", "end"), "", "Bottom", "to the bottom; while text streams, follow it", "Move"),
-    Action("next_prompt", ("J",), "", "Next prompt", "to the next prompt", "Move"),
-    Action("previous_prompt", ("K",), "", "Previous prompt", "to the previous prompt", "Move"),
-    Action("next_panel", ("tab",), "panel", "Next panel", "to the next panel", "Move", rank=9),
-    Action("previous_panel", ("shift+tab",), "", "Previous panel", "to the panel before", "Move"),
-    Action("prompts", ("o",), "prompts", "Prompts", "the list of prompts", "See", rank=6),
+    Action("token_left", ("h", "left"), "", "Token to the left", "go to the token before", "Move", when="answered"),
+    Action("token_right", ("l", "right"), "", "Token to the right", "go to the token after", "Move", when="answered"),
+    Action("line_down", ("j", "down"), "", "Line down", "go a line down in the panel that has the focus", "Move"),
+    Action("line_up", ("k", "up"), "", "Line up", "go a line up in the panel that has the focus", "Move"),
+    Action("top", ("g", "home"), "", "Top", "go to the top of the panel", "Move"),
+    Action("bottom", ("G", "end"), "", "Bottom", "go to the bottom; while text streams, follow it", "Move"),
+    Action("next_prompt", ("J",), "", "Next prompt", "go to the next prompt", "Move"),
+    Action("previous_prompt", ("K",), "", "Previous prompt", "go to the previous prompt", "Move"),
+    Action("next_panel", ("tab",), "panel", "Next panel", "go to the next panel", "Move", rank=9),
+    Action("previous_panel", ("shift+tab",), "", "Previous panel", "go to the panel before", "Move"),
+    Action("prompts", ("o",), "prompts", "Prompts", "go to the list of prompts", "See", rank=6),
     Action(
         "swap",
         ("v",),
@@ -60,17 +81,25 @@ ACTIONS = (
         "Swap author and scorer",
         "swap author and scorer: what the tuned model wrote, scored by base, or the reverse",
         "See",
+        when="answered",
         rank=4,
     ),
     Action(
-        "contexts", ("c",), "context", "Contexts", "the exact tokens each model sees before its answer", "See", rank=5
+        "contexts",
+        ("c",),
+        "context",
+        "Contexts",
+        "show the exact tokens each model sees before its answer",
+        "See",
+        when="answered",
+        rank=5,
     ),
     Action("previous_pair", ("[",), "", "Previous pair of models", "show the pair of models before", "See", "several"),
     Action(
         "next_pair", ("]",), "models", "Next pair of models", "show the next pair of models", "See", "several", rank=7
     ),
     Action("write_prompt", ("p",), "prompt", "Write a prompt", "write a prompt", "Ask", "live", rank=3),
-    Action("run_again", ("r",), "again", "Run again", "run this prompt again", "Ask", "live", rank=10),
+    Action("run_again", ("r",), "again", "Run again", "run this prompt again", "Ask", "asked", rank=10),
     Action(
         "stop",
         ("space",),
@@ -88,6 +117,7 @@ ACTIONS = (
         "Export as Markdown",
         "write this prompt as Markdown; the path is shown",
         "Take away",
+        when="finished",
         rank=8,
     ),
     Action(
@@ -95,12 +125,13 @@ ACTIONS = (
         ("y",),
         "copy",
         "Copy as Markdown",
-        "copy it as Markdown (through the terminal, and always to a file)",
+        "copy this prompt as Markdown (through the terminal, and always to a file)",
         "Take away",
+        when="finished",
         rank=11,
     ),
-    Action("palette", (":", "ctrl+p"), "", "Commands", "every command, by name", "itx"),
-    Action("help", ("?",), "help", "Help", "this help", "itx", rank=1000),
+    Action("palette", (":", "ctrl+p"), "", "Commands", "find a command by name", "itx"),
+    Action("help", ("?",), "help", "Help", "help", "itx", rank=1000),
     Action("quit", ("q",), "quit", "Quit", "quit; everything generated is saved", "itx", rank=1001),
     Action("interrupt", ("ctrl+c",), "", "Stop, or quit", "stop what runs; twice within 2 s quits, all saved", "itx"),
 )
@@ -123,6 +154,13 @@ def offered(conditions: frozenset[When]) -> list[Action]:
     return [action for action in ACTIONS if action.when in conditions]
 
 
+def applies(action: Action, conditions: frozenset[When]) -> bool:
+    """Return True where an action can be used now or later in this session: what help explains."""
+    if action.when in _LIVE:
+        return "live" in conditions
+    return action.when != "several" or "several" in conditions
+
+
 def show_keys(action: Action) -> str:
     """Return the keys of an action as a person reads them."""
     return " ".join(_SHOWN.get(key, key) for key in action.keys)
@@ -134,7 +172,7 @@ def write_table() -> Iterator[str]:
     yield "|---|---|"
     for action in ACTIONS:
         keys = " ".join(f"`{_SHOWN.get(key, key)}`" for key in action.keys)
-        suffix = {"live": " (live)", "running": " (live)", "several": " (three models or more)"}.get(action.when, "")
+        suffix = " (live)" if action.when in _LIVE else " (three models or more)" if action.when == "several" else ""
         yield f"| {keys} | {action.description}{suffix} |"
 
 

@@ -14,8 +14,8 @@ from textual.binding import Binding, BindingType
 from itx.compare.events import Emitted, Finished, Scored, Started
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL, ItxError
 from itx.text import sanitise
-from itx.tui.live import Crashed, Live, LiveSession, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
-from itx.tui.palette import choose_palette, choose_signs, screen_theme
+from itx.tui.live import Crashed, Live, LiveSession, Loaded, Note, NotRecorded, PromptFailed
+from itx.tui.palette import choose_palette, choose_signs, colour_depth, screen_theme
 from itx.tui.screens.compare import CompareScreen
 from itx.tui.session import RecordedSession, RecordingLike
 from itx.tui.style import CSS
@@ -44,6 +44,7 @@ class CompareApp(App[int]):
         self.animation_level = "none"
         self.register_theme(screen_theme(self.palette))
         self.theme = "itx"
+        self.set_class(colour_depth() == 0, "-no-colour")
         self.compare = CompareScreen(session, self.palette, self.signs)
         self.signalled: int | None = None
         self.leaving = False
@@ -134,8 +135,6 @@ class CompareApp(App[int]):
 
     def _tell(self, note: Note) -> None:
         match note:
-            case LoadFailed(error):
-                self.compare.tell_error(error, "Loading failed")
             case NotRecorded(trace, error):
                 self.compare.tell_error(error, f"Prompt {trace.prompt_id} is not on disk (e exports it)")
             case PromptFailed(_, error):
@@ -154,8 +153,8 @@ def run_app(source: RecordingLike | Live) -> int:
     signal n. Errors are said on stderr again once the terminal is free. Raises what nobody foresaw.
     """
     session = LiveSession(source) if isinstance(source, Live) else RecordedSession(source)
-    app = CompareApp(session)
     with terminal_for_screen():
+        app = CompareApp(session)
         try:
             app.run()
         finally:

@@ -65,7 +65,8 @@ def name_activity(session: Session, index: int, signs: Signs) -> str:
     if not isinstance(session, LiveSession):
         return ""
     if session.loading is not None:
-        return f"{signs.running} loading"
+        step = session.loading
+        return f"{signs.running} loading" + (f" {100 * step.done / step.total:.0f} %" if step.total > 0 else "")
     if session.running is not None:
         where = "" if session.running == index else f" prompt {session.running + 1}"
         return f"{signs.running} stopping{where}" if session.stopping else f"{signs.running} writing{where}"

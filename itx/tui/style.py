@@ -13,7 +13,7 @@ Panel, ResponsePane {
     overflow-y: auto;
     border: round $border-blurred;
     border-title-color: ansi_default;
-    border-title-style: bold;
+    border-title-style: none;
     border-subtitle-color: ansi_default;
     border-subtitle-style: dim;
     padding: 0 0 0 1;
@@ -23,6 +23,7 @@ Panel:focus, ResponsePane:focus {
     border-title-color: $accent;
     border-title-style: bold;
 }
+.-no-colour Panel:focus, .-no-colour ResponsePane:focus { border-title-style: bold reverse; }
 ResponsePane { width: 1fr; height: 1fr; scrollbar-gutter: stable; }
 #figures { width: 2fr; height: 1fr; }
 #token { width: 3fr; height: 1fr; }

@@ -19,6 +19,13 @@ class View:
     cursor: int | None = None
 
     @property
+    def state(self) -> tuple[object, ...]:
+        """What must differ for a panel to look different; the last entry is how many positions are scored."""
+        scored = self.answer.scored(self.scorer) if self.answer is not None else -1
+        ended = self.answer.end if self.answer is not None else None
+        return (id(self.exchange), self.author, self.scorer, self.thresholds, self.cursor, ended, scored)
+
+    @property
     def answer(self) -> Answer | None:
         """The author's response, where there is one."""
         return self.exchange.answers.get(self.author) if self.exchange is not None else None

@@ -40,10 +40,10 @@ class Words:
         if answer.given:
             parts.append("given")
         if answer.finish is None and answer.end is None:
-            parts.append(say_count(answer.length, "token"))
+            parts.append(say_count(answer.length, "token") if answer.length else "")
         elif answer.finish in ("length", "cancelled"):
             parts.append("cut at the limit" if answer.finish == "length" else "stopped")
-        whole = ", ".join(parts)
+        whole = ", ".join(filter(None, parts))
         whom = whole.replace("shifted", f"shifted for {scorer}", 1)
         return whom if len(whom) <= width - 4 else whole
 
@@ -65,4 +65,6 @@ class Words:
             return [Text(f"{author} wrote no response to this prompt.", style=faint)]
         if not answer.length and answer.finish is not None:
             return [Text(f"{author} wrote nothing.", style=faint)]
+        if not answer.length and any(other.length for other in exchange.answers.values()):
+            return [Text(f"{author} has not begun yet.", style=faint)]
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from itx.tui.live import Live
 
 def _part(score: Score, start: int, end: int) -> Score:
     values = {name: getattr(score, name) for name in score.__struct_fields__}
-    return Score(**{name: value[start:end] if isinstance(value, list) else value for name, value in values.items()})
+    part = {name: value[start:end] if isinstance(value, list) else value for name, value in values.items()}
+    return msgspec.convert(part, Score)
 
 
 def _cut(response: Response, count: int) -> Response:
@@ -66,7 +67,7 @@ class FakeComparer:
         responses = [done[response.author] for response in trace.responses]
         yield Finished(trace=msgspec.structs.replace(trace, responses=responses))
 
-    def _replay(self, response: Response, trace: Trace, cancel: Cancel) -> Iterator[Event]:
+    def _replay(self, response: Response, trace: Trace, cancel: Cancel) -> Generator[Event, None, int]:
         scored = 0
         for position, identifier in enumerate(response.ids):
             if cancel():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,4 +39,5 @@ def main(kind: str, folder: Path, pause: float) -> int:
 
 
 if __name__ == "__main__":
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that a terminal that goes away sends SIGHUP
     sys.exit(main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.0))

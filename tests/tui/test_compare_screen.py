@@ -265,7 +265,7 @@ async def test_help_palette_and_contexts(record: Record) -> None:
         await pilot.press("?")
         assert isinstance(app.screen, ReadingScreen)
         text = screen_text(app)
-        assert "to the next shifted token" in text
+        assert "go to the next shifted token" in text
         assert "write a prompt" not in text
         await pilot.press("escape", "c")
         await pilot.pause()

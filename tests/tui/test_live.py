@@ -105,7 +105,7 @@ async def test_prompts_are_written_while_models_load_and_while_one_runs(tmp_path
     async with piloted(live_source(tmp_path / "run", comparer, loading=loading)) as (app, pilot):
         await until(pilot, lambda: "Loading: reading base" in screen_text(app))
         assert "30 %" in screen_text(app)
-        await pilot.press("p", *"first", "ctrl+j", *"line", "enter")
+        await pilot.press(*"first", "ctrl+j", *"line", "enter")
         assert app.session.items[0].prompt == "first\nline"
         loading.set()
         await until(pilot, lambda: live(app).running == 0)
@@ -121,7 +121,6 @@ async def test_a_paste_of_several_lines_is_kept_and_made_safe(tmp_path: Path) ->
     from textual import events
 
     async with piloted(live_source(tmp_path / "run", make_comparer())) as (app, pilot):
-        await pilot.press("p")
         box = app.compare.query_one(PromptBox)
         box.post_message(events.Paste("a\r\nb\rc\n\x1b[31mred\tend"))
         await pilot.pause()

@@ -87,7 +87,6 @@ def on_terminal(tmp_path: Path, *arguments: str, size: tuple[int, int] = (100, 3
         env=environment | extra,
         cwd=tmp_path,
         start_new_session=True,
-        preexec_fn=_take_terminal,
     )
     os.close(child)
     terminal = Terminal(handle, process)
@@ -99,10 +98,6 @@ def on_terminal(tmp_path: Path, *arguments: str, size: tuple[int, int] = (100, 3
             process.wait()
         with suppress(OSError):
             os.close(handle)
-
-
-def _take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_it_draws_resizes_and_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Choices(Panel, can_focus=False):
             chosen = index == self.chosen
             hint = cut(choice.hint, max(0, width // 3))
             room = max(1, width - len(hint) - 4)
-            line = Text(f"{self.signs.chosen if chosen else ' '} ", style=self.palette.accent)
+            line = Text().append(f"{self.signs.chosen if chosen else ' '} ", self.palette.accent)
             line.append(
                 pad(cut(choice.text, room, self.signs.ellipsis), room), self.palette.highlight if chosen else ""
             )

@@ -11,6 +11,7 @@ from itx.errors import ItxError
 from itx.records import Run, Thresholds
 from itx.tui.actions import When, offered
 from itx.tui.answers import Exchange
+from itx.tui.live import LiveSession
 from itx.tui.palette import Palette, Signs
 from itx.tui.screens.commands import Commands
 from itx.tui.session import Session
@@ -78,6 +79,8 @@ class CompareScreen(Commands):
         self._apply_shape()
         self.show_prompt(0)
         self.author_pane.focus()
+        if self.session.live and not self.session.items:
+            self.action_write_prompt()
 
     def _on_timer_update(self) -> None:
         # Textual's timer goes on until a frame is drawn: a line that is slow gets the next one when it has taken this.
@@ -324,9 +327,16 @@ class CompareScreen(Commands):
     def conditions(self) -> frozenset[When]:
         """What holds now: which actions are offered."""
         found: set[When] = {"always"}
-        if self.session.live:
+        if self._exchange is not None and self._exchange.answers:
+            found.add("answered")
+            if self._exchange.trace is not None:
+                found.add("finished")
+        session = self.session
+        if isinstance(session, LiveSession) and (session.run is not None or session.loading is not None):
             found.add("live")
-            if getattr(self.session, "running", None) is not None:
+            if session.items:
+                found.add("asked")
+            if session.running is not None:
                 found.add("running")
         if self.run is not None and len(self.run.models) > 2:
             found.add("several")

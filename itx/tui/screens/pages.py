@@ -6,7 +6,7 @@ from rich.text import Text
 
 from itx.records import Run
 from itx.text import sanitise
-from itx.tui.actions import ACTIONS, When, show_keys
+from itx.tui.actions import ACTIONS, When, applies, show_keys
 from itx.tui.answers import Exchange
 from itx.tui.palette import Palette, Signs
 from itx.tui.screens.reading import Writer
@@ -44,12 +44,7 @@ def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Wr
         column = min(16, width // 3)
         groups = list(dict.fromkeys(action.group for action in ACTIONS))
         for group in groups:
-            shown = [
-                action
-                for action in ACTIONS
-                if action.group == group
-                and (action.when in conditions or (action.when == "running" and "live" in conditions))
-            ]
+            shown = [action for action in ACTIONS if action.group == group and applies(action, conditions)]
             if not shown:
                 continue
             lines.append(Text(group, style=palette.strong))

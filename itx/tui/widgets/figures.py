@@ -19,11 +19,14 @@ class FiguresPanel(Panel):
         self.palette = palette
         self.signs = signs
         self.view: View | None = None
+        self._state: tuple[object, ...] = ()
 
     def show(self, view: View) -> None:
         """Show the figures of ``view``."""
-        self.view = view
-        self.redraw()
+        state = view.state
+        if state != self._state:
+            self.view, self._state = view, state
+            self.redraw()
 
     def write_lines(self, width: int) -> list[Text]:
         """Return counts, then the curve in what room is left, then totals."""
@@ -34,7 +37,7 @@ class FiguresPanel(Panel):
             return [Text("No figures yet.", style=faint)] if view is not None else []
         counts = self._write_counts(view, width)
         totals = self._write_totals(view, width)
-        height = max(1, min(8, self.view_height - len(counts) - len(totals) - 1))
+        height = max(1, min(10, self.view_height - len(counts) - len(totals) - 1))
         return [*self._write_curve(view, width, height), *counts, *totals]
 
     def _write_curve(self, view: View, width: int, height: int) -> list[Text]:
@@ -47,7 +50,7 @@ class FiguresPanel(Panel):
         styles = [
             self.palette.alert
             if any(view.thresholds.classify(rank) == "shifted" for rank in ranks[start:end])
-            else self.palette.plain
+            else self.palette.faint
             for start, end in spans
         ]
         lines = []
@@ -83,7 +86,9 @@ class FiguresPanel(Panel):
             line.append(" " * (10 - len(name)) + ranges[name].ljust(9), self.palette.faint)
             line.append(f"{count:>5}")
             line.append(f"{share * 100:>4.0f} %  ", self.palette.faint)
-            line.append(draw_bar(share, room, self.signs.bar), self.palette.alert if name == "shifted" else "")
+            line.append(
+                draw_bar(share, room, self.signs.bar), self.palette.alert if name == "shifted" else self.palette.faint
+            )
             lines.append(line)
         return lines
 

@@ -22,13 +22,16 @@ class TokenPanel(Panel):
         self.palette = palette
         self.signs = signs
         self.view: View | None = None
+        self._state: tuple[object, ...] = ()
 
     def show(self, view: View) -> None:
         """Show the token at the view's cursor."""
-        if view != self.view:
-            self.view = view
-            self.scroll_to(y=0, animate=False)
-        self.redraw()
+        state = view.state
+        if state != self._state:
+            if state[:-1] != self._state[:-1]:
+                self.scroll_to(y=0, animate=False)
+            self.view, self._state = view, state
+            self.redraw()
 
     def write_lines(self, width: int) -> list[Text]:
         """Return identity, divergences, and both lists of alternatives."""
@@ -56,6 +59,13 @@ class TokenPanel(Panel):
             line.append("  ends the response, not counted", self.palette.faint)
         elif not view.answer.parts[view.cursor]:
             line.append("  part of a character", self.palette.faint)
+        score = view.score
+        if score is not None and view.cursor < len(score.entropy):
+            tail = Text().append("  entropy ", self.palette.faint).append(say_nats(view.answer.entropy[view.cursor]))
+            tail.append(f" {view.author} ", self.palette.faint).append(say_nats(score.entropy[view.cursor]))
+            tail.append(f" {view.scorer}", self.palette.faint)
+            if line.cell_len + tail.cell_len <= width:
+                line.append_text(tail)
         line.truncate(width)
         return line
 
@@ -125,9 +135,9 @@ class TokenPanel(Panel):
         assert view.exchange is not None
         identifier, logp = top[index]
         chosen = identifier == emitted
-        number = say_probability(logp).rjust(6)
-        bar = min(14, max(0, width - 26))
-        room = max(1, width - 4 - len(number) - 1 - (bar + 1 if bar else 0))
+        number = say_probability(logp).rjust(7)
+        bar = min(14, width - 28) if width >= 32 else 0
+        room = max(1, min(24, width - 4 - len(number) - 1 - (bar + 1 if bar else 0)))
         line = Text()
         line.append(self.signs.chosen if chosen else " ", self.palette.accent)
         line.append(f"{index + 1:>2} ", self.palette.faint)
@@ -141,4 +151,5 @@ class TokenPanel(Panel):
             line.append(
                 draw_bar(math.exp(logp), bar, self.signs.bar), self.palette.accent if chosen else self.palette.faint
             )
-        return Text.assemble(line)
+        line.append(" " * (width - line.cell_len))
+        return line
