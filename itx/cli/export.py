@@ -19,11 +19,11 @@ def export(
 ) -> None:
     """Write a run's findings to a file."""
     from itx.cli.output import write_pieces
+    from itx.cli.recorded import read_whole
     from itx.report.markdown import write_markdown
     from itx.report.table import write_csv, write_jsonl
-    from itx.runs.recording import Recording
 
-    recording = Recording.open(folder)
+    recording = read_whole(folder)
     if kind is options.ExportFormat.MARKDOWN:
         write_pieces([write_markdown(recording.run, recording.traces())], output)
     elif kind is options.ExportFormat.JSONL:

@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 
 
 class Interrupt:
-    """Asks a comparison to stop at the first Ctrl-C (or SIGTERM, SIGHUP); a second Ctrl-C stops at once."""
+    """Asks a comparison to stop at the first Ctrl-C (or SIGTERM, SIGHUP); a second Ctrl-C stops at once.
+
+    Until ``patient`` is set there is nothing to keep, and the first one stops at once.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self.patient = False
 
     def __call__(self) -> bool:
         """Return whether a stop was asked for."""
         return self.asked
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+        if not self.patient or (self.asked and number == signal.SIGINT):
             raise KeyboardInterrupt
         self.asked = True
         say("stopping: what was generated is scored and kept …")
@@ -120,8 +124,7 @@ def record_all(
         say(reason)
     with interrupt.listening():
         comparer = load(request)
-        if interrupt.asked:
-            return EXIT_FAILED
+        interrupt.patient = True
         with Recorder.begin(folder, comparer.run) as recorder:
             waiting = [prompt for prompt in gathered.prompts if not recorder.is_finished(prompt)]
             if len(waiting) < len(gathered.prompts):

@@ -58,6 +58,11 @@ def main() -> None:
 
         typer.echo(f"itx: {sanitise(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except MemoryError:
+        typer.echo(
+            "itx: out of memory. Finished prompts are kept. Try --dtype bfloat16, or a smaller --chunk.", err=True
+        )
+        sys.exit(EXIT_FAILED)
     except BrokenPipeError:
         # The reader of a pipe left (`itx report … | head`); what Python still wants to flush has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

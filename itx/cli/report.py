@@ -21,11 +21,11 @@ def report(
     import msgspec
 
     from itx.cli.output import write_text
+    from itx.cli.recorded import read_whole
     from itx.report.figures import summarise
     from itx.report.summary import write_summary
-    from itx.runs.recording import Recording
 
-    recording = Recording.open(folder)
+    recording = read_whole(folder)
     figures = summarise(recording.run, recording.traces())
     if as_json:
         text = msgspec.json.format(msgspec.json.encode(figures), indent=2).decode() + "\n"

@@ -134,3 +134,15 @@ def test_open_needs_a_folder_or_last(itx: Caller, recorded: Path, tmp_path: Path
 @pytest.mark.parametrize("words", [["--nonsense"], ["compare"], ["export", ".", "--format", "xml", "-o", "x"]])
 def test_wrong_words_exit_two(itx: Caller, words: list[str]) -> None:
     assert itx(*words).code == 2
+
+
+def test_a_line_cut_short_is_said_and_left_out(itx: Caller, recorded: Path) -> None:
+    traces = recorded / "traces.jsonl"
+    whole = itx("report", recorded, "--json")
+    assert whole.err == ""
+    before = json.loads(whole.out)["models"]["full"]["positions"]
+    lines = traces.read_bytes().splitlines(keepends=True)
+    traces.write_bytes(b"".join(lines) + lines[0][:100])
+    cut = itx("report", recorded, "--json")
+    assert "cut short" in cut.err
+    assert json.loads(cut.out)["models"]["full"]["positions"] == before
