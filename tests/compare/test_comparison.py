@@ -126,8 +126,12 @@ PROMPT_IDS = list(range(len("user: Tell me about rivers.\nassistant: ") + 1))
 
 def script(monkeypatch: pytest.MonkeyPatch, ids: Sequence[int]) -> None:
     """Make every author write ``ids``; scorers, which keep more rows at a time, stay as they are."""
+
+    def make_stream(engine: TinyEngine) -> TinyStream:
+        return _Scripted(engine)
+
     monkeypatch.setattr(_Scripted, "script", ids)
-    monkeypatch.setattr(TinyEngine, "stream", _Scripted)
+    monkeypatch.setattr(TinyEngine, "stream", make_stream)
 
 
 def test_a_response_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
