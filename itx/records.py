@@ -114,6 +114,8 @@ class Run(Record, frozen=True, kw_only=True):
     data: DataReference | None = None
     engine: EngineFacts
     versions: dict[str, str]
+    authors: list[str] = []
+    """Whose responses were generated; empty in runs that do not say."""
     warnings: list[str] = []
     """What the checks at load found that a reader must know."""
 

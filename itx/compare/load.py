@@ -74,6 +74,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
             kv=base.dtype,
         ),
         versions=_read_versions(),
+        authors=authors,
         warnings=warnings,
     )
     return Comparison(loaded.engines, run, authors, contexts)

@@ -92,6 +92,8 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
         compare(f"weights of {old.name}", *_identities(old, new))
         for field in ("role", "engine", "dtype", "quantization", "tokenizer"):
             compare(f"{field} of {old.name}", getattr(old, field), getattr(new, field))
+    if recorded.authors and wanted.authors:
+        compare("authors", recorded.authors, wanted.authors)
     for field in recorded.decoding.__struct_fields__:
         compare(field.replace("_", "-"), getattr(recorded.decoding, field), getattr(wanted.decoding, field))
     for field in ("policy", "template", "system"):

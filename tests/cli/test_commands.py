@@ -55,6 +55,9 @@ def test_resuming_with_other_decoding_is_refused(itx: Caller, weights: Path, pro
     again = itx(*words, "--max-new-tokens", 4, "--authors", "tuned")
     assert again.code != 0
     assert "max-new-tokens was 3, now 4" in again.err
+    others = itx(*words, "--max-new-tokens", 3, "--authors", "all")
+    assert others.code == 1
+    assert "authors was" in others.err
 
 
 def test_broken_lines_are_named_and_the_rest_runs(itx: Caller, weights: Path, tmp_path: Path) -> None:
