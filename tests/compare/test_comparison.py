@@ -215,7 +215,7 @@ def test_memory_is_one_chunk_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 class _Block(np.ndarray[Any, Any]):
     """An array that can be watched."""
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
 
 def test_given_text_is_scored_and_not_written() -> None:

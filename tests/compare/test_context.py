@@ -102,7 +102,7 @@ class _Marking:
 def test_exactly_one_bos_where_the_tokenizer_adds_one(adds_bos: bool, written: int) -> None:
     """The template writes BOS no, one or two times; without either's BOS there is none."""
     one = engine("one")
-    one.vocabulary = _Marking(adds_bos)  # type: ignore[assignment]
+    one.vocabulary = _Marking(adds_bos)
     maker = ContextMaker(BASE, [one], "same", ChatTemplate("{{ bos_token }}" * written + "hi", "a test"))
     context = maker.make(PROMPT)["one"]
     expected = 1 if adds_bos or written else 0
@@ -119,7 +119,7 @@ def test_an_id_that_a_model_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_empty_context_is_refused() -> None:
     one = engine("one")
-    one.vocabulary = _Marking(False)  # type: ignore[assignment]
+    one.vocabulary = _Marking(False)
     with pytest.raises(TemplateError, match="empty"):
         ContextMaker(BASE, [one], "same", ChatTemplate("", "a test")).make(PROMPT)
 

@@ -108,7 +108,7 @@ def test_an_adapter_alone_brings_its_base(tmp_path: Path) -> None:
 )
 def test_wrong_wishes_are_refused_before_anything_runs(wanted: dict[str, object]) -> None:
     with pytest.raises(ItxError) as caught:
-        load(**wanted)  # type: ignore[arg-type]
+        load(**wanted)
     assert caught.value.exit_code in {1, 2}
     assert caught.value.cause
 
