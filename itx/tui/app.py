@@ -8,12 +8,15 @@ import sys
 from time import perf_counter
 from typing import ClassVar
 
+from rich.console import RenderableType
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from itx.compare.events import Emitted, Finished, Scored, Started
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL, ItxError
 from itx.text import sanitise
+from itx.tui.frames import Terminal, reduce_update
 from itx.tui.live import Crashed, Live, LiveSession, Loaded, Note, NotRecorded, PromptFailed
 from itx.tui.palette import choose_palette, choose_signs, colour_depth, screen_theme
 from itx.tui.screens.compare import CompareScreen
@@ -46,6 +49,7 @@ class CompareApp(App[int]):
         self.theme = "itx"
         self.set_class(colour_depth() == 0, "-no-colour")
         self.compare = CompareScreen(session, self.palette, self.signs)
+        self._terminal = Terminal()
         self.signalled: int | None = None
         self.leaving = False
         self.failure: Exception | None = None
@@ -55,8 +59,17 @@ class CompareApp(App[int]):
         """Begin with the compare screen."""
         return self.compare
 
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        super()._display(screen, reduce_update(renderable, self._terminal, self.size.width))
+
+    def redraw_all(self) -> None:
+        """Draw every cell again, for a terminal that lost or mixed up what it showed."""
+        self._terminal.forget()
+        self.screen.refresh()
+
     def on_mount(self) -> None:
         """Start what goes on by itself."""
+        self.app_resume_signal.subscribe(self, lambda _: self.redraw_all())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._receive, number)

@@ -1,4 +1,4 @@
-"""Run the screen in a process of its own: ``python -m tests.tui.screen_process recorded|live FOLDER [PAUSE]``."""
+"""Run the screen in a process of its own: ``python -m tests.tui.screen_process recorded|open|live FOLDER [PAUSE]``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def main(kind: str, folder: Path, pause: float) -> int:
     traces = build_traces(run, 3, words=80)
     if kind == "recorded":
         return run_app(Recording.open(write_run(folder, run, traces)))
+    if kind == "open":
+        return run_app(Recording.open(folder))
     comparer = NoisyComparer(run, traces, pause=pause, chunk=8)
     return run_app(live_source(folder, comparer, ["one", "two"]))
 

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from itx.errors import ItxError
+from itx.text import sanitise
 from itx.tui.actions import ACTIONS, When, offered, show_keys
 from itx.tui.exporting import export_file, export_to_state, write_finding
 from itx.tui.live import LiveSession
@@ -43,7 +44,11 @@ class Commands(Navigation):
     def tell(self, message: str, title: str = "", *, alarm: bool = False) -> None:
         """Say something that the person should read."""
         self.app.notify(
-            message, title=title, severity="error" if alarm else "information", timeout=20 if alarm else 6, markup=False
+            sanitise(message),
+            title=title,
+            severity="error" if alarm else "information",
+            timeout=20 if alarm else 6,
+            markup=False,
         )
 
     def tell_error(self, error: ItxError, title: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
@@ -9,6 +11,7 @@ from textual.widget import Widget
 
 from itx.errors import ItxError
 from itx.records import Run, Thresholds
+from itx.text import sanitise
 from itx.tui.actions import When, offered
 from itx.tui.answers import Exchange
 from itx.tui.live import LiveSession
@@ -26,6 +29,9 @@ from itx.tui.widgets.prompts import PromptList
 from itx.tui.widgets.response import Place, ResponsePane
 from itx.tui.widgets.token import TokenPanel
 from itx.tui.words import Words
+
+FIGURES_SECONDS = 0.5
+"""How often the curve is drawn while text streams: it changes as a whole, which is dear over a slow line."""
 
 
 class CompareScreen(Commands):
@@ -54,6 +60,7 @@ class CompareScreen(Commands):
         self._places: dict[tuple[str, str], Place] = {}
         self._exchange: Exchange | None = None
         self._moved = False
+        self._figures_drawn = 0.0
         self._titles: dict[str | None, tuple[str, str]] = {}
         self._words = Words(session, palette, signs)
 
@@ -251,7 +258,7 @@ class CompareScreen(Commands):
         """Draw what has been gained since the last time."""
         for pane in (self.author_pane, self.other_pane):
             pane.update_text()
-        self._show_panels()
+        self._show_panels(figures=monotonic() - self._figures_drawn >= FIGURES_SECONDS)
 
     def refresh_exchange(self) -> None:
         """Draw everything anew, with the person where they are."""
@@ -273,11 +280,13 @@ class CompareScreen(Commands):
         self._moved = True
         self._show_panels()
 
-    def _show_panels(self) -> None:
+    def _show_panels(self, *, figures: bool = True) -> None:
         view = self.view()
-        for panel in (self.figures, self.token):
-            if panel.display and self.shape.lower:
-                panel.show(view)
+        if self.token.display and self.shape.lower:
+            self.token.show(view)
+        if figures and self.figures.display and self.shape.lower:
+            self.figures.show(view)
+            self._figures_drawn = monotonic()
         self._show_messages()
         self._title_panels()
         self.show_bars()
@@ -306,6 +315,7 @@ class CompareScreen(Commands):
         if not self.shape.wide:  # without a frame there is no foot: all stands above, and the other tab is named
             tab = {"figures": "tab: token", "token": "tab: figures"}.get(widget.id or "", "")
             title, subtitle = f" {f' {self.signs.dot} '.join(filter(None, (title, subtitle, tab)))} ", ""
+        title, subtitle = (sanitise(text, keep_newlines=False) for text in (title, subtitle))
         if self._titles.get(widget.id) != (title, subtitle):
             self._titles[widget.id] = (title, subtitle)
             widget.border_title = Content(title)

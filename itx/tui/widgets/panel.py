@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+
+from itx.text import sanitise
 
 
 class Panel(ScrollView, can_focus=True):
@@ -78,7 +81,8 @@ class Panel(ScrollView, can_focus=True):
 
 
 def strip_of(line: Text, console: Console) -> Strip:
-    """Return a line of text as a strip."""
+    """Return a line of text as a strip; whatever it holds, no control character leaves here."""
     if line.style and not line.spans:  # Rich leaves the base style out where there are no spans
         line = Text().append(line.plain, line.style)
-    return Strip([segment for segment in line.render(console) if segment.text and segment.text != "\n"])
+    segments = [segment for segment in line.render(console) if segment.text and segment.text != "\n"]
+    return Strip([Segment(sanitise(text, keep_newlines=False), style) for text, style, _ in segments])
