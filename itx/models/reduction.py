@@ -24,7 +24,14 @@ _Row = NDArray[np.float32]
 class _Side:
     row: _Row
     lse: float
-    entropy: float = 0.0
+    expected: float = 0.0
+    """The sum of p·log p, as far as the log-sum-exp rounded to float32 gives it."""
+
+    @property
+    def entropy(self) -> float:
+        """The rounding ε of the log-sum-exp adds ε to every log p, which p multiplies by exp(ε)."""
+        rounding = self.lse - float(np.float32(self.lse))
+        return max(0.0, rounding - self.expected * math.exp(-rounding))
 
     def logp(self, token: int) -> float:
         return max(-FLOOR, float(self.row[token]) - self.lse)
@@ -53,14 +60,14 @@ def _sum(values: _Row) -> float:
 
 
 def _cross(mine: _Side, theirs: Sequence[_Side]) -> list[tuple[float, float, float]]:
-    """Set all entropies, and return KL(author‖scorer), KL(scorer‖author) and JS for each scorer."""
+    """Set what all entropies come from, and return KL(author‖scorer), KL(scorer‖author) and JS for each scorer."""
     sums = np.zeros((len(theirs), 3))
     for begin in range(0, len(mine.row), _BLOCK):
         log_p, p = _log_block(mine, begin)
-        mine.entropy -= _sum(p * log_p)
+        mine.expected += _sum(p * log_p)
         for number, side in enumerate(theirs):
             log_q, q = _log_block(side, begin)
-            side.entropy -= _sum(q * log_q)
+            side.expected += _sum(q * log_q)
             d = log_p - log_q
             rise = q - p
             size = np.abs(d)
@@ -96,14 +103,14 @@ def reduce_rows(
         theirs = [_read_side(rows[place, :width]) for rows in scorers]
         crossed = _cross(mine, theirs)
         own.logp.append((mine if token < width else _read_side(author[place])).logp(token))
-        own.entropy.append(max(0.0, mine.entropy))
+        own.entropy.append(mine.entropy)
         own.top.append(_find_top(mine))
         for score, side, (forth, back, js) in zip(scores, theirs, crossed, strict=True):
             known = token < width
             score.logp.append(side.logp(token) if known else -FLOOR)
             score.rank.append(1 + int((side.row > side.row[token]).sum()) if known else width + 1)
             score.ties.append(int((side.row == side.row[token]).sum()) - 1 if known else 0)
-            score.entropy.append(max(0.0, side.entropy))
+            score.entropy.append(side.entropy)
             score.kl_author_scorer.append(forth)
             score.kl_scorer_author.append(back)
             score.js.append(js)

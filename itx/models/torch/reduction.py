@@ -40,8 +40,11 @@ class _Side:
         """[r, blocks]: maxima of the strided blocks (none where the vocabulary is small)."""
         self.best: list[Tensor] = []
         self.total: list[Tensor] = []
-        """[r]: the sum of exp(logit − best)."""
-        self.entropy: list[list[Tensor]] = []
+        """[r, 1]: the sum of exp(logit − best)."""
+        self.rounded: list[Tensor] = []
+        """[r, 1]: the log-sum-exps as rounded to float32."""
+        self.expected: list[list[Tensor]] = []
+        """[r] a block of columns: the sums of p·log p, as far as the rounded log-sum-exps give them."""
 
     def read(self, part: slice, columns: int) -> tuple[Tensor, Tensor]:
         """Return a group's rows in float32 [r, width] and their log-sum-exps [r, 1], and remember maxima and sums."""
@@ -62,7 +65,8 @@ class _Side:
             total += (rows[:, begin : begin + columns] - best).exp_().sum(dim=1, keepdim=True)
         self.best.append(best)
         self.total.append(total)
-        return rows, total.log().add_(best)
+        self.rounded.append(total.log().add_(best))
+        return rows, self.rounded[-1]
 
     def lse(self) -> Tensor:
         """Return the log-sum-exps [n, 1] in float64, once all groups are read. Raises WeightsError for NaN and inf."""
@@ -73,6 +77,14 @@ class _Side:
                 "Load it in another precision: --dtype float32.",
             )
         return lse
+
+    def read_entropy(self, lse: Tensor) -> list[float]:
+        """Return the entropies, given the log-sum-exps in float64.
+
+        The rounding ε of a log-sum-exp (3e-5 at logits of 700) adds ε to every log p, which p multiplies by exp(ε).
+        """
+        rounding = (lse - torch.cat(self.rounded)).squeeze(1)
+        return _positive(rounding - _total(self.expected) * torch.exp(-rounding))
 
     def read_logp(self, tokens: Tensor, lse: Tensor) -> list[float]:
         """Return the log-probs of ``tokens`` [n, 1]."""
@@ -146,7 +158,7 @@ def reduce_rows(author: Tensor, scorers: Sequence[Tensor], ids: Sequence[int], w
         for start in range(0, len(ids), group):
             _reduce_group(mine, theirs, pairs, tokens, slice(start, start + group), columns)
         lse = mine.lse()
-        own = Own(mine.read_logp(tokens, lse), _positive(-_total(mine.entropy)), mine.find_top(lse))
+        own = Own(mine.read_logp(tokens, lse), mine.read_entropy(lse), mine.find_top(lse))
         scores = [_make_score(side, pair, tokens) for side, pair in zip(theirs, pairs, strict=True)]
         for place, token in enumerate(ids):
             if token >= width:
@@ -167,11 +179,11 @@ def _reduce_group(
         end = begin + columns
         log_p = (rows[:, begin:end] - lse).clamp_(min=-FLOOR)
         p = log_p.exp()
-        _put(mine.entropy, block, _dot(p, log_p))
+        _put(mine.expected, block, _dot(p, log_p))
         for side, pair, (other, other_lse) in zip(theirs, pairs, others, strict=True):
             log_q = (other[:, begin:end] - other_lse).clamp_(min=-FLOOR)
             q = log_q.exp()
-            _put(side.entropy, block, _dot(q, log_q))
+            _put(side.expected, block, _dot(q, log_q))
             pair.add(block, p, log_p, q, log_q)
 
 
@@ -182,7 +194,7 @@ def _make_score(side: _Side, pair: _Pair, tokens: Tensor) -> Score:
         logp=side.read_logp(tokens, lse),
         rank=pair.rank,
         ties=pair.ties,
-        entropy=_positive(-_total(side.entropy)),
+        entropy=side.read_entropy(lse),
         kl_author_scorer=_positive(_total(pair.forth) + rise),
         kl_scorer_author=_positive(-_total(pair.back) - rise),
         js=_positive(_total(pair.middle) / 2),
