@@ -5,6 +5,8 @@ Replacement is one character for one character, so that positions in the text st
 
 from __future__ import annotations
 
+import json
+
 _PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 _C1 = dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 # Invisible characters that reorder or hide what follows them: a terminal would show another text than the one stored.
@@ -21,6 +23,7 @@ _FORMAT = dict.fromkeys(
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
 _ALL = _PICTURES | _C1 | _FORMAT | _SURROGATES
 _LINES = {code: picture for code, picture in _ALL.items() if code != 0x0A}
+_ESCAPES = {code: json.dumps(chr(code))[1:-1] for code in _ALL if code >= 0x7F} | {0x7F: "\\u007f"}
 
 
 def sanitise(text: str, *, keep_newlines: bool = True) -> str:
@@ -30,3 +33,11 @@ def sanitise(text: str, *, keep_newlines: bool = True) -> str:
     length. With ``keep_newlines`` line feeds stay.
     """
     return text.translate(_LINES if keep_newlines else _ALL)
+
+
+def escape_json(encoded: str) -> str:
+    """Return JSON that means the same, with every character that ``sanitise`` replaces written as an escape.
+
+    ``encoded`` is JSON on one line, whose C0 controls are escaped already: printed on a terminal it is harmless.
+    """
+    return encoded.translate(_ESCAPES)

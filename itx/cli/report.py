@@ -24,11 +24,12 @@ def report(
     from itx.cli.recorded import read_whole
     from itx.report.figures import summarise
     from itx.report.summary import write_summary
+    from itx.text import escape_json
 
     recording = read_whole(folder)
     figures = summarise(recording.run, recording.traces())
     if as_json:
-        text = msgspec.json.format(msgspec.json.encode(figures), indent=2).decode() + "\n"
+        text = escape_json(msgspec.json.format(msgspec.json.encode(figures), indent=2).decode()) + "\n"
     else:
         text = write_summary(recording.run, figures)
     write_text(text, output)

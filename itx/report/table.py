@@ -11,7 +11,7 @@ import msgspec
 from itx.records import Run, Trace
 from itx.report.category import INITIATION, categories
 from itx.report.figures import order_pairs
-from itx.text import sanitise
+from itx.text import escape_json, sanitise
 
 Value = str | int | float | bool | None
 
@@ -82,9 +82,9 @@ def tidy_rows(run: Run, traces: Iterable[Trace]) -> Iterator[dict[str, Value]]:
 
 
 def write_jsonl(run: Run, traces: Iterable[Trace]) -> Iterator[str]:
-    """Yield the table as JSON lines."""
+    """Yield the table as JSON lines, with exact texts; what a terminal would obey or hide is escaped."""
     for row in tidy_rows(run, traces):
-        yield msgspec.json.encode(row).decode() + "\n"
+        yield escape_json(msgspec.json.encode(row).decode()) + "\n"
 
 
 def write_csv(run: Run, traces: Iterable[Trace]) -> Iterator[str]:

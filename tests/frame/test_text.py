@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itx.text import sanitise
+from itx.text import escape_json, sanitise
 
 
 @given(st.text())
@@ -33,3 +34,10 @@ def test_every_way_to_start_an_escape_sequence_is_shown() -> None:
 def test_joined_emoji_stay_whole() -> None:
     family = "👩\u200d👩\u200d👧"
     assert sanitise(family) == family
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_escaped_json_means_the_same_and_prints_harmlessly(text: str) -> None:
+    escaped = escape_json(json.dumps(text, ensure_ascii=False))
+    assert json.loads(escaped) == text
+    assert sanitise(escaped) == escaped

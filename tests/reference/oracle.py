@@ -1,4 +1,4 @@
-"""An independent reference: float64 weights, one full forward pass a model, and textbook formulae in numpy.
+"""An independent reference: float64 throughout, one full forward pass a model, and textbook formulae in numpy.
 
 Nothing of itx is imported here but the records that hold its figures. Formulae: Kullback and Leibler 1951 for KL,
 Lin 1991 for JS, with x = log p: KL(p‖q) = Σ p (log p − log q), JS = ½ KL(p‖m) + ½ KL(q‖m), m = (p + q)/2.
@@ -6,12 +6,15 @@ Lin 1991 for JS, with x = log p: KL(p‖q) = Σ p (log p − log q), JS = ½ KL(
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from itx.records import Response, Score, Top, Trace
@@ -35,13 +38,45 @@ def load(folder: Path, adapter: Path | None = None) -> PreTrainedModel:
     return PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False).double().merge_and_unload()
 
 
+class Wide(TorchDispatchMode):
+    """Within it nothing is narrowed from float64 to float32, as transformers' norms and softmaxes do.
+
+    Rotary angles, which it makes in float32 from integers, stay: they are part of what the weights were trained with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = 0
+
+    def __torch_dispatch__(
+        self,
+        function: torch._ops.OpOverload,
+        types: Sequence[type],
+        arguments: tuple[object, ...] = (),
+        options: dict[str, object] | None = None,
+    ) -> object:
+        """Run an operation, a narrowing one as a copy."""
+        options = options or {}
+        first = arguments[0] if arguments else None
+        narrowing = function is torch.ops.aten._to_copy.default and options.get("dtype") is torch.float32
+        if narrowing and isinstance(first, torch.Tensor) and first.dtype is torch.float64:
+            self.kept += 1
+            return first.clone()
+        return function(*arguments, **options)
+
+
 def log_probs(model: PreTrainedModel, context: list[int], response: list[int]) -> Matrix:
     """Return the log-probs [len(response), vocabulary] of what the model expects at each position, in one pass."""
+    if not response:
+        return np.empty((0, model.config.get_text_config().vocab_size))
     ids = torch.tensor([context + response])
-    with torch.inference_mode():
-        logits = model(ids, use_cache=False).logits[0, len(context) - 1 : len(context) + len(response) - 1]
-    values = logits.double().numpy()
-    peak = values.max(axis=1, keepdims=True) if len(values) else values
+    wide = Wide()
+    with torch.no_grad(), wide:
+        logits = model(ids, use_cache=False, logits_to_keep=len(response) + 1).logits[0, :-1]
+    assert logits.dtype is torch.float64
+    assert wide.kept, "no norm was narrowed: is the reference still what it was?"
+    values = logits.numpy()
+    peak = values.max(axis=1, keepdims=True)
     return np.asarray(values - peak - np.log(np.exp(values - peak).sum(axis=1, keepdims=True)))
 
 
@@ -143,16 +178,40 @@ def check_greedy(response: Response, author: Matrix) -> None:
     assert (author.max(axis=1, initial=-np.inf) - chosen <= NEAR).all(), "an emitted token is not the author's best"
 
 
-def check_trace(trace: Trace, models: dict[str, PreTrainedModel], *, greedy: bool = True) -> int:
-    """Assert that every figure of the trace agrees with the models, and return how many positions were compared."""
-    assert trace.error is None, trace.error
+def check_traces(
+    traces: Sequence[Trace], models: dict[str, Callable[[], PreTrainedModel]], *, greedy: bool = True
+) -> int:
+    """Assert that every figure of the traces agrees with the models; return how many positions were compared.
+
+    Each model is made once, asked everything, and dropped before the next one.
+    """
+    known: dict[tuple[str, int, str], Matrix] = {}
+    for name, make in models.items():
+        model = make()
+        for number, trace in enumerate(traces):
+            assert trace.error is None, trace.error
+            for response in trace.responses:
+                if name in {response.author, *response.scores}:
+                    rows = log_probs(model, trace.contexts[name].ids, response.ids)
+                    known[response.author, number, name] = rows
+        del model
     compared = 0
-    for response in trace.responses:
-        author = log_probs(models[response.author], trace.contexts[response.author].ids, response.ids)
-        if greedy and not response.given:
-            check_greedy(response, author)
-        assert response.author not in response.scores
-        for name, score in response.scores.items():
-            check_score(response, score, author, log_probs(models[name], trace.contexts[name].ids, response.ids))
-            compared += len(response.ids)
+    for number, trace in enumerate(traces):
+        for response in trace.responses:
+            author = known[response.author, number, response.author]
+            if not response.given:
+                check_greedy(response, author)
+            assert response.author not in response.scores
+            for name, score in response.scores.items():
+                check_score(response, score, author, known[response.author, number, name])
+                compared += len(response.ids)
     return compared
+
+
+def check_trace(trace: Trace, models: dict[str, PreTrainedModel]) -> int:
+    """Do the same for one trace and models that are loaded already."""
+    return check_traces([trace], {name: partial(_same, model) for name, model in models.items()})
+
+
+def _same(model: PreTrainedModel) -> PreTrainedModel:
+    return model

@@ -48,7 +48,7 @@ def test_in_bfloat16_the_floor_is_measured(base: Path, record_property: pytest.R
         values = np.array(gather(traces, field))
         assert values.min() >= 0
         assert np.isfinite(values).all()
-        record_property(f"{field}_mean", values.mean())
+        record_property(f"{field}_mean", float(values.mean()))
     mean = float(np.mean(gather(traces, "kl_author_scorer")))
     unshifted = float((ranks == 1).mean())
     record_property("unshifted", unshifted)
