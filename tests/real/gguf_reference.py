@@ -10,6 +10,7 @@ already contain the 1 that the checkpoint leaves out. The tokenizer merges the n
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,16 @@ class GgufGemma:
         self.window = int(self.read_field("gemma3.attention.sliding_window"))
         self.global_rope_base = float(self.read_field("gemma3.rope.freq_base"))
 
-    def read_field(self, name: str):  # type of a field varies
-        return self.reader.fields[name].contents()
+    def read_field(self, name: str) -> int | float:
+        """Return one number of the header."""
+        number: int | float = self.reader.fields[name].contents()
+        return number
 
     def weigh(self, name: str) -> Matrix:
         """Return one tensor, dequantised; shape [out, in]."""
         tensor = self.tensors[f"{name}.weight"]
-        return dequantize(tensor.data, tensor.tensor_type).astype(np.float64)
+        values: Matrix = dequantize(tensor.data, tensor.tensor_type).astype(np.float64)
+        return values
 
     def norm(self, values: Matrix, name: str) -> Matrix:
         """Root-mean-square norm over the last axis."""
@@ -82,7 +86,8 @@ class GgufGemma:
         block = f"blk.{layer}"
         gate = values @ self.weigh(f"{block}.ffn_gate").T
         gate = 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))
-        return (gate * (values @ self.weigh(f"{block}.ffn_up").T)) @ self.weigh(f"{block}.ffn_down").T
+        gated: Matrix = gate * (values @ self.weigh(f"{block}.ffn_up").T)
+        return gated @ self.weigh(f"{block}.ffn_down").T
 
     def compute_logits(self, ids: list[int], positions: list[int]) -> Matrix:
         """Return the logits at ``positions`` of one pass over ``ids``; shape [positions, vocabulary]."""
@@ -123,7 +128,7 @@ class GgufTokenizer:
         while True:
             pairs = [
                 (-self.scores[self.ids[left + right]], index)
-                for index, (left, right) in enumerate(zip(pieces, pieces[1:], strict=False))
+                for index, (left, right) in enumerate(pairwise(pieces))
                 if left + right in self.ids
             ]
             if not pairs:
