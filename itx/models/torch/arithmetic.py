@@ -21,7 +21,7 @@ def _tensor(rows: Rows) -> Tensor:
 
 
 class TorchArithmetic:
-    """Rows are tensors [n, columns] on ``device``."""
+    """Rows are tensors [n, columns] on ``device``. Every method may raise MemoryExhaustedError."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -29,27 +29,32 @@ class TorchArithmetic:
     def stack(self, parts: Sequence[Rows]) -> Rows:
         """Return the parts' rows as one block."""
         tensors = [_tensor(part) for part in parts]
-        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        with memory_watched("a chunk of logits"):
+            return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
     def argmax(self, rows: Rows) -> int:
         """Return the id with the highest logit of the last row; of equals the lowest id."""
-        return int(_tensor(rows)[-1].argmax())
+        with memory_watched("choosing a token"):
+            return int(_tensor(rows)[-1].argmax())
 
     def row(self, rows: Rows) -> NDArray[np.float64]:
         """Return the last row as float64."""
-        values: NDArray[np.float64] = _tensor(rows)[-1].double().cpu().numpy()
+        with memory_watched("choosing a token"):
+            values: NDArray[np.float64] = _tensor(rows)[-1].double().cpu().numpy()
         return values
 
     def export(self, rows: Rows) -> NDArray[np.float32]:
         """Return the rows as float32 on the host."""
-        values: NDArray[np.float32] = _tensor(rows).float().cpu().numpy()
+        with memory_watched("a copy of logits"):
+            values: NDArray[np.float32] = _tensor(rows).float().cpu().numpy()
         return values
 
     def adopt(self, rows: Rows, source: Arithmetic) -> Rows:
         """Return another engine's rows on this device."""
-        if isinstance(rows, Tensor):
-            return rows.to(self.device)
-        return torch.from_numpy(source.export(rows)).to(self.device)
+        with memory_watched("a scorer's logits beside the author's"):
+            if isinstance(rows, Tensor):
+                return rows.to(self.device)
+            return torch.from_numpy(source.export(rows)).to(self.device)
 
     def reduce(self, author: Rows, scorers: Sequence[Rows], ids: Sequence[int], width: int) -> Reduction:
         """Reduce the rows that predict ``ids``; see the contract."""
