@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itx.errors import UsageError
+from itx.errors import UsageError, WeightsError
 from itx.models.contract import Arithmetic, Rows
 from itx.records import Decoding
 
@@ -48,8 +49,16 @@ class Chooser:
 
 
 def cut(logits: NDArray[np.float64], decoding: Decoding) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the ids that may be drawn, best first (equals by id), and their normalised probabilities."""
-    scaled = (logits - logits.max()) / decoding.temperature
+    """Return the ids that may be drawn, best first (equals by id), and their normalised probabilities.
+
+    ``logits`` [columns] may hold −inf (never drawn). Raises WeightsError where one is NaN or +inf, or all are −inf.
+    """
+    best = float(logits.max())
+    if not math.isfinite(best):
+        raise WeightsError(
+            "The model's logits are not numbers (NaN or infinite).", "Load it in another precision: --dtype float32."
+        )
+    scaled = (logits - best) / decoding.temperature
     ids = np.arange(len(scaled))
     if 0 < decoding.top_k < len(scaled):
         least = np.partition(scaled, -decoding.top_k)[-decoding.top_k]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from itx.compare.decoding import Chooser, check_decoding, cut
-from itx.errors import UsageError
+from itx.errors import UsageError, WeightsError
 from itx.models.reduction import NumpyArithmetic
 from itx.records import Decoding
 
@@ -51,6 +53,13 @@ def test_masked_logits_are_never_drawn() -> None:
     row = np.array([-np.inf, 1.0, -np.inf, 0.0])
     ids, weights = cut(row, Decoding(temperature=1.0))
     assert {int(token) for token, weight in zip(ids, weights, strict=True) if weight > 0} == {1, 3}
+
+
+@pytest.mark.parametrize("row", [[0.0, np.nan, 1.0], [0.0, np.inf], [np.nan] * 3, [-np.inf] * 3])
+@pytest.mark.parametrize("cuts", [{}, {"top_p": 0.9}, {"top_k": 2}])
+def test_logits_that_are_not_numbers_are_refused(row: list[float], cuts: dict[str, Any]) -> None:
+    with pytest.raises(WeightsError, match="not numbers"):
+        cut(np.array(row), Decoding(temperature=1.0, **cuts))
 
 
 def test_greedy_takes_the_lowest_of_equals() -> None:
