@@ -137,6 +137,14 @@ def test_wrong_places_and_precisions_are_named() -> None:
     assert choose_device("cpu") == torch.device("cpu")
 
 
+@pytest.mark.parametrize("available", [True, False])
+def test_a_device_without_float64_is_refused(available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: available)
+    with pytest.raises(UsageError, match="float64") as caught:
+        choose_device("mps")
+    assert "--device cpu" in caught.value.remedy
+
+
 def test_a_hub_id_offline_names_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants as constants
 

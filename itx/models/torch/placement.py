@@ -16,7 +16,7 @@ _DTYPES = {
 def choose_device(wanted: str | None) -> torch.device:
     """Return the device asked for, else the first CUDA device that is there, else the CPU.
 
-    Raises UsageError for a device that torch does not know or does not see.
+    Raises UsageError for a device that torch does not know or does not see, or that has no float64 (MPS).
     """
     if wanted is None or wanted == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -30,10 +30,10 @@ def choose_device(wanted: str | None) -> torch.device:
             seen = f"torch sees {count} CUDA devices" if count else "torch sees no CUDA device"
             raise UsageError(f"There is no device {wanted}: {seen}.", "Use --device cpu, or install torch with CUDA.")
         return torch.device("cuda", device.index or 0)
-    if device.type not in {"cpu", "mps"}:
+    if device.type == "mps":
+        raise UsageError("itx does not compute on mps: its figures need float64, which MPS lacks.", "Use --device cpu.")
+    if device.type != "cpu":
         raise UsageError(f"itx does not compute on {wanted!r}.", "Use cpu, cuda or cuda:1.")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("torch sees no MPS device.", "Use --device cpu.")
     return device
 
 
