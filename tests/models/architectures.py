@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
@@ -62,3 +63,19 @@ def move(model: PreTrainedModel, strength: float, seed: int = 1) -> PreTrainedMo
             if parameter.dim() > 1:
                 parameter.add_(torch.randn_like(parameter) * parameter.std() * strength)
     return model
+
+
+def adapt(base: Path, folder: Path, seed: int = 2) -> Path:
+    """Write a LoRA of a model that ``write`` made, both matrices random."""
+    from peft import LoraConfig, get_peft_model
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    torch.manual_seed(seed)
+    target = "c_attn" if model.config.model_type == "gpt2" else "q_proj"
+    wrapped = get_peft_model(model, LoraConfig(r=4, target_modules=[target], task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0.0, 0.1)
+    wrapped.save_pretrained(folder)
+    return folder

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import Cache
 
 from itx.models.torch.engine import TorchEngine
 from tests.models import architectures
@@ -63,6 +67,38 @@ def test_rows_are_in_the_weights_own_dtype_and_need_no_gradient(engine: TorchEng
     assert rows.dtype == torch.float32
     assert not rows.requires_grad
     assert (engine.dtype, engine.device, engine.chunk) == ("float32", "cpu", 32)
+
+
+@pytest.mark.parametrize("family", architectures.FAMILIES)
+def test_no_library_warns(family: str, tmp_path: Path) -> None:
+    """From the first file read to the last token, of the base and of an adapter: a warning would soil the terminal."""
+    base = architectures.write(family, tmp_path / "base")
+    adapter = architectures.adapt(base, tmp_path / "adapter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        engines, _ = load(base, adapter)
+        for engine in engines:
+            stream = engine.stream()
+            stream.extend([5, 6, 7])
+            stream.extend([8])
+
+
+def test_the_caches_older_name_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that calls its cache as an older transformers, or code of its own, does."""
+    (engine,), _ = load(architectures.write("llama", tmp_path / "llama"))
+    expected = full_pass(engine, [5, 6, 7, 8])
+    forward = engine.model.forward
+    name = "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
+
+    def older(input_ids: torch.Tensor, past_key_values: Cache, use_cache: bool) -> Any:
+        return forward(input_ids, use_cache=use_cache, **{name: past_key_values})
+
+    monkeypatch.setattr(engine.model, "forward", older)
+    vocabulary = engine.vocabulary
+    again = TorchEngine(engine.model, vocabulary, name="older", reference="", fingerprint="", eos=engine.eos)
+    stream = again.stream()
+    stream.extend([5, 6, 7])
+    assert torch.allclose(torch.as_tensor(stream.extend([8])), expected[-1:], atol=2e-4)
 
 
 def test_the_window_is_read_from_the_config(tmp_path: Path) -> None:

@@ -67,7 +67,10 @@ class TorchEngine:
         on_host = parameter.device.type == "cpu"
         self.chunk = _HOST_CHUNK if on_host else max(1, min(_DEVICE_CHUNK, _DEVICE_LOGITS // self.vocab_size))
         self.threads = torch.get_num_threads()
-        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        accepted = inspect.signature(model.forward).parameters
+        self._keeps = "logits_to_keep" in accepted
+        # transformers 5.24 renamed the argument and warns of the old name; older ones and custom code know only that.
+        self._cache_name = "cache" if "cache" in accepted else "past_key_values"
 
     def stream(self) -> TorchStream:
         """Return a fresh stream."""
@@ -75,10 +78,10 @@ class TorchEngine:
 
     def forward(self, ids: Sequence[int], cache: DynamicCache, keep: int) -> Rows:
         """Run the model on ``ids`` after what the cache holds; return logits [keep, columns]."""
-        options: dict[str, Any] = {"logits_to_keep": keep} if self._keeps else {}
+        options: dict[str, Any] = {self._cache_name: cache} | ({"logits_to_keep": keep} if self._keeps else {})
         with memory_watched("the model's next step"), torch.inference_mode():
             given = torch.tensor([ids], device=self.arithmetic.device)
-            logits: torch.Tensor = self.model(input_ids=given, past_key_values=cache, use_cache=True, **options).logits
+            logits: torch.Tensor = self.model(input_ids=given, use_cache=True, **options).logits
             return logits[0, -keep:]
 
 
