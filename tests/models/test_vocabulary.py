@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,46 @@ def test_a_torn_tokenizer_is_named(tmp_path: Path) -> None:
     file.write_text(file.read_text()[:500])
     with pytest.raises(WeightsError, match="cannot be loaded"):
         load_vocabulary(tmp_path, trust_remote_code=False)
+
+
+def test_a_tokenizer_of_another_kind_is_named(tmp_path: Path) -> None:
+    """The library says so with a bare Exception."""
+    build_tokenizer().save_pretrained(tmp_path)
+    model = {"type": "BPE", "vocab": {"a": 0}, "merges": ["x y"]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        load_vocabulary(tmp_path, trust_remote_code=False)
+
+
+CODE = """
+from transformers import PreTrainedTokenizerFast
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    vocab_files_names = {"own_file": "own.tiktoken"}
+
+    def __init__(self, own_file, **settings):
+        settings.pop("tokenizer_file", None)
+        super().__init__(tokenizer_file=own_file, **settings)
+"""
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "own.tiktoken"])
+def test_code_of_its_own_must_be_allowed(tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the tokenizer's file is of a kind that only its code knows."""
+    folder = tmp_path / "own"
+    build_tokenizer().save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings |= {"tokenizer_class": "OwnTokenizer"}
+    settings["auto_map"] = {"AutoTokenizer": [None, "tokenization_own.OwnTokenizer"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "tokenization_own.py").write_text(CODE.replace("own.tiktoken", file))
+    (folder / "tokenizer.json").rename(folder / file)
+    with pytest.raises(WeightsError, match="cannot be loaded") as caught:
+        load_vocabulary(folder, trust_remote_code=False)
+    assert "--trust-remote-code" in caught.value.remedy
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    vocabulary = load_vocabulary(folder, trust_remote_code=True)
+    assert vocabulary.encode("bread") == VOCABULARIES["byte-level"].encode("bread")
 
 
 @pytest.mark.parametrize("added", [True, False])

@@ -14,13 +14,27 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from itx.errors import WeightsError
 from itx.models.contract import Decoder
 from itx.models.spelling import BytesDecoder, name_bytes, spell_bytes
+from itx.models.torch.advice import advise, first_line
 
+_SETTINGS = "tokenizer_config.json"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Return whether the folder holds a tokenizer of its own."""
-    return any((folder / name).is_file() for name in _TOKENIZER_FILES)
+    """Return whether the folder holds a tokenizer of its own: a file of a known kind, or one that its code reads."""
+    if any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        return True
+    brought = _read_settings(folder).get("auto_map")
+    return isinstance(brought, dict) and "AutoTokenizer" in brought
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Return what ``tokenizer_config.json`` says; nothing where there is none that can be read."""
+    try:
+        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def load_vocabulary(folder: Path, *, trust_remote_code: bool) -> HuggingFaceVocabulary:
@@ -32,9 +46,13 @@ def load_vocabulary(folder: Path, *, trust_remote_code: bool) -> HuggingFaceVoca
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise WeightsError(f"The tokenizer in {folder} cannot be loaded: {error}", "Save it again.") from error
-    name = next(name for name in _TOKENIZER_FILES if (folder / name).is_file())
+    except MemoryError:
+        raise
+    except Exception as error:  # tokenizers raises no other kind of its own
+        raise WeightsError(
+            f"The tokenizer in {folder} cannot be loaded: {first_line(error)}", advise(error, "Save it again.")
+        ) from error
+    name = next((name for name in _TOKENIZER_FILES if (folder / name).is_file()), _SETTINGS)
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     return HuggingFaceVocabulary(tokenizer, f"sha256:{digest}")
 
@@ -44,14 +62,7 @@ def read_template(folder: Path) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8")
-    config = folder / "tokenizer_config.json"
-    if not config.is_file():
-        return None
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return _choose_template(settings.get("chat_template")) if isinstance(settings, dict) else None
+    return _choose_template(_read_settings(folder).get("chat_template"))
 
 
 def _choose_template(found: object) -> str | None:
