@@ -227,7 +227,7 @@ class Engine(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """``sha256:…`` of the weights' files (of the adapter's, where it is one)."""
+        """``sha256:…`` of the files its figures depend on, config and weights (of the adapter's, where it is one)."""
         ...
 
     @property

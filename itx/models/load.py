@@ -33,7 +33,7 @@ def find_base(adapter: Reference) -> str:
     """Return the base that an adapter's config names. Raises ItxError where it is no adapter or names none."""
     if adapter.kind == "hub":
         _require_torch()
-        from itx.models.torch.weights import locate
+        from itx.models.torch.hub import locate
 
         folder = locate(adapter, trust_remote_code=False)
     elif adapter.kind == "folder":

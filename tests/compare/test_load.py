@@ -13,6 +13,7 @@ from itx.compare.load import choose_authors, load_comparison
 from itx.compare.request import Request
 from itx.errors import ItxError, UsageError
 from itx.records import Decoding, Thresholds
+from itx.runs.description import find_differences
 from tests.compare.tiny import load
 from tests.support.llamas import write_adapter, write_llama, write_tuned
 
@@ -92,6 +93,19 @@ def test_an_adapter_alone_brings_its_base(tmp_path: Path) -> None:
     lora = write_adapter(base, tmp_path / "lora")
     run = load_comparison(Request(base=None, tuned=[f"mine={lora}"], command=[]), lambda step: None).run
     assert [(model.name, model.reference) for model in run.models] == [("base", str(base)), ("mine", str(lora))]
+
+
+def test_another_scale_of_the_same_adapter_is_another_model(tmp_path: Path) -> None:
+    """Resuming a run with it is refused: its figures are others."""
+    base = write_llama(tmp_path / "base")
+    lora = write_adapter(base, tmp_path / "lora")
+    request = Request(base=str(base), tuned=[str(lora)], command=[], devices={"": "cpu"})
+    recorded = load_comparison(request, lambda step: None).run
+    assert find_differences(recorded, load_comparison(request, lambda step: None).run) == []
+    config = lora / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 8', '"lora_alpha": 16'))
+    (difference,) = find_differences(recorded, load_comparison(request, lambda step: None).run)
+    assert "weights of tuned" in difference
 
 
 @pytest.mark.parametrize(

@@ -224,3 +224,14 @@ def test_a_broken_config_is_named(base: Path, tmp_path: Path) -> None:
     (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "NO_SUCH_METHOD"}))
     with pytest.raises(WeightsError, match=r"adapter_config\.json"):
         load(base, adapter)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", "null", '{"peft_type": 7}'])
+def test_a_config_that_is_none_is_named_wherever_the_adapter_stands(base: Path, tmp_path: Path, text: str) -> None:
+    adapter = tune(base, tmp_path / "adapter")
+    (adapter / "adapter_config.json").write_text(text)
+    with pytest.raises(WeightsError, match="adapter") as caught:
+        load(adapter)
+    assert caught.value.remedy
+    with pytest.raises(WeightsError, match=r"adapter_config\.json"):
+        load(base, adapter)

@@ -1,8 +1,8 @@
-"""Weights on disk: what is refused, and what is fingerprinted."""
+"""Weights on disk: what is read, and what is refused."""
 
 from __future__ import annotations
 
-import hashlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from itx.errors import UsageError, WeightsError
 from itx.models.options import Options
+from itx.models.reference import Reference
 from itx.models.torch.placement import choose_device, choose_dtype
-from itx.models.torch.weights import find_weights, fingerprint_files
+from itx.models.torch.weights import find_weights
 from tests.models.loading import load
-from tests.support.llamas import write_llama
+from tests.support.llamas import write_adapter, write_llama
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +26,21 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_llama(tmp_path_factory.mktemp("weights") / "base")
 
 
-def test_one_file_has_its_own_digest(base: Path) -> None:
-    digest = hashlib.sha256((base / "model.safetensors").read_bytes()).hexdigest()
-    (engine,), warnings = load(base)
-    assert engine.fingerprint == f"sha256:{digest}"
-    assert warnings == []
+def named(folder: Path) -> Reference:
+    return Reference("base", str(folder), "folder", str(folder))
 
 
-def test_several_files_have_the_digest_of_what_sha256sum_prints(tmp_path: Path) -> None:
-    for name in ("b.safetensors", "a.safetensors"):
-        (tmp_path / name).write_bytes(name.encode())
-    files = sorted(tmp_path.iterdir())
-    printed = subprocess.run(
-        ["sha256sum", *(file.name for file in files)], cwd=tmp_path, capture_output=True, check=True
-    )
-    assert fingerprint_files(files) == f"sha256:{hashlib.sha256(printed.stdout).hexdigest()}"
+def pickle(folder: Path, stem: str) -> None:
+    """Turn a folder's safetensors file into a pickled one."""
+    (file,) = (file for file in folder.glob("*.safetensors") if "old" not in file.name)
+    torch.save(load_file(file), folder / f"{stem}.bin")
+    file.unlink()
+
+
+def convert(error: WeightsError, folder: Path) -> None:
+    """Run the Python command of a refusal in ``folder``, as a shell would read it."""
+    words = shlex.split(error.remedy.partition("python -c ")[2])
+    subprocess.run([sys.executable, "-c", *words], check=True, capture_output=True, cwd=folder)
 
 
 def test_sharded_weights_load(base: Path, tmp_path: Path) -> None:
@@ -48,29 +49,65 @@ def test_sharded_weights_load(base: Path, tmp_path: Path) -> None:
     sharded = shutil.copytree(base, tmp_path / "sharded")
     (sharded / "model.safetensors").unlink()
     AutoModelForCausalLM.from_pretrained(base).save_pretrained(sharded, max_shard_size="150KB")
-    assert len(find_weights(sharded, "sharded")) > 1
+    files = find_weights(sharded, named(sharded))
+    assert len(files) > 1
     (whole, parts), _ = load(base, sharded)
     one, other = whole.stream().extend([5, 6, 7]), parts.stream().extend([5, 6, 7])
     assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+    files[0].unlink()
+    with pytest.raises(WeightsError, match=files[0].name):
+        load(sharded)
 
 
 def test_pickled_weights_are_refused_and_the_command_converts_them(base: Path, tmp_path: Path) -> None:
     """The command in the message is run as it stands; afterwards the folder loads."""
     pickled = shutil.copytree(base, tmp_path / "pickled")
-    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
-    (pickled / "model.safetensors").unlink()
+    pickle(pickled, "pytorch_model")
     with pytest.raises(WeightsError, match=r"pytorch_model\.bin") as caught:
         load(pickled)
-    command = caught.value.remedy.partition("python -c ")[2].strip('"')
-    subprocess.run([sys.executable, "-c", command], check=True, capture_output=True)
+    convert(caught.value, tmp_path)
     (engine,), _ = load(pickled)
     assert engine.vocab_size
+
+
+def test_a_path_with_quotes_is_converted_too(base: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(base, tmp_path / 'Anna\'s $(x) "é🌸"')
+    pickle(adapter, "adapter_model")
+    with pytest.raises(WeightsError, match=r"adapter_model\.bin") as caught:
+        load(base, adapter)
+    convert(caught.value, tmp_path)
+    assert len(load(base, adapter)[0]) == 2
+
+
+def test_other_pickles_of_a_trainer_are_no_weights(base: Path, tmp_path: Path) -> None:
+    part = shutil.copytree(base, tmp_path / "part")
+    (part / "model.safetensors").unlink()
+    for name in ("training_args.bin", "optimizer.pt", "rng_state.pth"):
+        (part / name).write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"holds no model\.safetensors"):
+        load(part)
+
+
+def test_only_what_peft_would_load_is_an_adapters_weights(base: Path, tmp_path: Path) -> None:
+    """Beside a pickled file that PEFT would take, an older copy in safetensors is not the adapter."""
+    adapter = write_adapter(base, tmp_path / "adapter")
+    shutil.copy(adapter / "adapter_model.safetensors", adapter / "adapter_model-old.safetensors")
+    assert [file.name for file in find_weights(adapter, named(adapter))] == ["adapter_model.safetensors"]
+    pickle(adapter, "adapter_model")
+    with pytest.raises(WeightsError, match=r"adapter_model\.bin"):
+        load(base, adapter)
+
+
+def test_only_what_transformers_would_load_is_a_models_weights(base: Path, tmp_path: Path) -> None:
+    full = shutil.copytree(base, tmp_path / "full")
+    shutil.copy(full / "model.safetensors", full / "model-old.safetensors")
+    assert [file.name for file in find_weights(full, named(full))] == ["model.safetensors"]
 
 
 def test_a_folder_with_both_reads_the_safe_one(base: Path, tmp_path: Path) -> None:
     both = shutil.copytree(base, tmp_path / "both")
     (both / "pytorch_model.bin").write_bytes(b"not even a pickle")
-    assert [file.name for file in find_weights(both, "both")] == ["model.safetensors"]
+    assert [file.name for file in find_weights(both, named(both))] == ["model.safetensors"]
     load(both)
 
 
@@ -143,13 +180,3 @@ def test_a_device_without_float64_is_refused(available: bool, monkeypatch: pytes
     with pytest.raises(UsageError, match="float64") as caught:
         choose_device("mps")
     assert "--device cpu" in caught.value.remedy
-
-
-def test_a_hub_id_offline_names_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub.constants as constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="somebody/no-such-model") as caught:
-        load("somebody/no-such-model")
-    assert "hf download somebody/no-such-model" in caught.value.remedy

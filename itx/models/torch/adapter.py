@@ -9,7 +9,6 @@ loading the adapter would write it into the base.
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from itx.errors import MismatchError, WeightsError
-from itx.models.reference import ADAPTER_CONFIG
+from itx.models.reference import ADAPTER_CONFIG, read_adapter_base
 from itx.models.torch.weights import read_shapes
 
 _EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
@@ -57,7 +56,7 @@ def _unshare(model: nn.Module, names: Iterable[str]) -> None:
 def _read_config(folder: Path) -> PeftConfig:
     try:
         config: PeftConfig = PeftConfig.from_pretrained(str(folder))
-    except (OSError, ValueError, TypeError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(
             f"{folder / ADAPTER_CONFIG} cannot be read: {error}", "Update peft, or save the adapter again."
         ) from error
@@ -87,19 +86,12 @@ def _check_fit(folder: Path, text: str, loaded: Any, model: PeftModel) -> None:
     missing = [name for name in loaded.missing_keys if "lora_" in name or "modules_to_save" in name]
     if unexpected or missing:
         example = (unexpected or missing)[0].removeprefix(_PREFIX)
-        named = read_base_name(folder)
+        named = read_adapter_base(folder)
         raise MismatchError(
             f"The adapter {text} does not belong to this base: {len(unexpected or missing)} of its tensors have no "
             f"counterpart, {example} first.",
             f"Its config names {named} as its base." if named else "Name the base that it was trained on.",
         )
-
-
-def read_base_name(folder: Path) -> str | None:
-    """Return the base model an adapter's config names."""
-    config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    name = config.get("base_model_name_or_path")
-    return name if isinstance(name, str) and name else None
 
 
 def attach_adapter(base: PreTrainedModel, folder: Path, file: Path, text: str) -> PreTrainedModel:
@@ -124,7 +116,7 @@ def attach_adapter(base: PreTrainedModel, folder: Path, file: Path, text: str) -
             loaded = wrapped.load_adapter(str(folder), "default", is_trainable=False, torch_device=str(device))
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()
-        named = read_base_name(folder)
+        named = read_adapter_base(folder)
         raise MismatchError(
             f"The adapter {text} does not fit this base: {reason[1].strip() if len(reason) > 1 else reason[0]}",
             f"Its config names {named} as its base." if named else "Name the base that it was trained on.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -14,13 +15,20 @@ from transformers.utils import logging
 
 from itx.errors import UsageError, WeightsError
 from itx.models.options import Options, Tell
-from itx.models.reference import Reference
-from itx.models.torch.adapter import attach_adapter, count_silent, read_base_name
+from itx.models.reference import Reference, read_adapter_base
+from itx.models.torch.adapter import attach_adapter, count_silent
+from itx.models.torch.advice import advise, first_line
 from itx.models.torch.engine import TorchEngine
+from itx.models.torch.fingerprint import fingerprint_files, list_decisive
+from itx.models.torch.hub import locate
 from itx.models.torch.memory import memory_watched
 from itx.models.torch.placement import choose_device, choose_dtype
 from itx.models.torch.vocabulary import HuggingFaceVocabulary, has_tokenizer, load_vocabulary, read_template
-from itx.models.torch.weights import find_weights, fingerprint_files, is_adapter, locate, read_shapes
+from itx.models.torch.weights import find_weights, is_adapter, read_shapes
+
+_OTHERWISE = (
+    "Check that the folder is whole, and that this transformers knows the architecture: pip install -U transformers"
+)
 
 
 class TorchLoader:
@@ -41,19 +49,26 @@ class TorchLoader:
     def load(self, reference: Reference) -> TorchEngine:
         """Load one model. Raises ItxError where it cannot be had, read or placed."""
         self._tell(f"finding {reference.name}", 0, 0)
-        folder = locate(reference, trust_remote_code=self._options.trust_remote_code)
-        files = find_weights(folder, reference.text)
+        trust = self._options.trust_remote_code
+        folder = locate(reference, trust_remote_code=trust)
+        files = find_weights(folder, reference)
         for file in files:
             read_shapes(file)
         size = sum(path.stat().st_size for path in files)
         self._tell(f"loading {reference.name}", 0, size)
+        decisive = list_decisive(folder, files, trust_remote_code=trust)
+        stopped = Event()
         with ThreadPoolExecutor(1) as pool:
-            fingerprint = pool.submit(fingerprint_files, files)
-            if is_adapter(folder):
-                engine = self._load_adapter(reference, folder, files[0])
-            else:
-                engine = self._load_checkpoint(reference, folder)
-            engine.fingerprint = fingerprint.result()
+            try:
+                fingerprint = pool.submit(fingerprint_files, decisive, stopped.is_set)
+                if is_adapter(folder):
+                    engine = self._load_adapter(reference, folder, files[0])
+                else:
+                    engine = self._load_checkpoint(reference, folder)
+                engine.fingerprint = fingerprint.result()
+            finally:
+                # The pool waits for its thread, and whoever pressed Ctrl-C waits for the pool.
+                stopped.set()
         self._tell(f"loading {reference.name}", size, size)
         if self._base is None:
             self._base = engine
@@ -81,7 +96,9 @@ class TorchLoader:
                     **place,
                 )
         except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
-            raise WeightsError(f"{reference.text} cannot be loaded: {_first_line(error)}", _advise(error)) from error
+            raise WeightsError(
+                f"{reference.text} cannot be loaded: {first_line(error)}", advise(error, _OTHERWISE)
+            ) from error
         missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
         if missing:
             raise WeightsError(
@@ -101,7 +118,7 @@ class TorchLoader:
     def _load_adapter(self, reference: Reference, folder: Path, file: Path) -> TorchEngine:
         base = self._base
         if base is None:
-            named = read_base_name(folder)
+            named = read_adapter_base(folder)
             raise WeightsError(
                 f"{reference.text} is an adapter, not a base.",
                 f"itx compare {named or 'BASE'} {reference.text}",
@@ -135,7 +152,7 @@ class TorchLoader:
         )
 
     def _warn_of_other_base(self, reference: Reference, folder: Path, base: TorchEngine) -> None:
-        named = read_base_name(folder)
+        named = read_adapter_base(folder)
         if named and _last_part(named) != _last_part(base.reference) and not base.reference.startswith("demo:"):
             self.warnings.append(
                 f"The adapter {reference.name} names {named} as its base, and this run's base is {base.reference}."
@@ -160,21 +177,3 @@ def _read_eos(model: PreTrainedModel, vocabulary: HuggingFaceVocabulary) -> froz
     found = settings.eos_token_id if settings is not None else model.config.eos_token_id
     ids = set(found) if isinstance(found, list) else {found}
     return frozenset(int(token) for token in ids | {vocabulary.tokenizer_eos} if token is not None)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _advise(error: BaseException) -> str:
-    text = str(error)
-    if "trust_remote_code" in text:
-        return "It brings code of its own: read that code, then pass --trust-remote-code."
-    if isinstance(error, ImportError):
-        return "Install the package that it names."
-    if "safetensors" in text.lower() or "header" in text.lower():
-        return "The file is damaged: download or save it again."
-    return (
-        "Check that the folder is whole, and that this transformers knows the architecture: pip install -U transformers"
-    )

@@ -1,53 +1,23 @@
-"""Weights on disk: found (hub or folder), refused where pickled, fingerprinted."""
+"""Weights on disk: the files that will be read, and the refusal of pickled ones."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
+import json
+import shlex
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from itx.errors import UsageError, WeightsError
+from itx.errors import WeightsError
 from itx.models.reference import ADAPTER_CONFIG, Reference
+from itx.models.torch.hub import list_files
 
-_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-_WITH_CODE = [*_WANTED, "*.py"]
+_ADAPTER = "adapter_model.safetensors"
+_WHOLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-
-def locate(reference: Reference, *, trust_remote_code: bool) -> Path:
-    """Return the local folder of a reference, downloading a hub id where the cache does not hold it.
-
-    ``HF_HOME``, ``HF_HUB_OFFLINE`` and ``HF_TOKEN`` mean what they mean elsewhere. Raises WeightsError where it
-    cannot be had.
-    """
-    if reference.kind == "folder":
-        return reference.folder
-    patterns = _WITH_CODE if trust_remote_code else _WANTED
-    try:
-        return Path(snapshot_download(reference.place, allow_patterns=patterns))
-    except RepositoryNotFoundError as error:
-        raise WeightsError(
-            f"The hub has no model {reference.place}, or it is private.",
-            "Check the name (a local folder is written ./NAME), or log in: hf auth login",
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise WeightsError(
-            f"{reference.place} is not in the local cache, and the hub cannot be reached (or HF_HUB_OFFLINE is set).",
-            f"Connect and run: hf download {reference.place} — or name a local folder, written ./NAME.",
-        ) from error
-    except HFValidationError as error:
-        raise UsageError(
-            f"{reference.place!r} is no hub id.", "Use owner/model, or a folder written ./NAME."
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise WeightsError(
-            f"{reference.place} cannot be downloaded: {error}",
-            "Check the network and the disk, then run the same command again: what is there is kept.",
-        ) from error
+_WEIGHTS = ("pytorch_model", "adapter_model", "model", "consolidated")
 
 
 def is_adapter(folder: Path) -> bool:
@@ -55,44 +25,91 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file()
 
 
-def find_weights(folder: Path, text: str) -> list[Path]:
-    """Return the safetensors files of a model's or an adapter's folder, sorted by name.
+def find_weights(folder: Path, reference: Reference) -> list[Path]:
+    """Return the safetensors files that a model's or an adapter's folder is loaded from, sorted by name.
 
-    Raises WeightsError for a folder without config, without weights, or with pickled weights only.
+    Raises WeightsError for a folder without config, without weights, with a part of them, or with pickled ones only.
     """
     adapter = is_adapter(folder)
     if not adapter and not (folder / "config.json").is_file():
         raise WeightsError(
-            f"{text} holds no config.json (a model) and no {ADAPTER_CONFIG} (an adapter).",
+            f"{reference.text} holds no config.json (a model) and no {ADAPTER_CONFIG} (an adapter).",
             "Name the folder that save_pretrained wrote.",
         )
-    stem = "adapter_model*" if adapter else "model*"
-    files = sorted(folder.glob(f"{stem}.safetensors"))
-    if files:
-        return files
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
-    if pickled:
-        raise WeightsError(
-            f"{text} holds pickled weights ({pickled[0]}), which can run code when opened; itx reads safetensors only.",
-            _conversion(folder, adapter=adapter),
-        )
-    raise WeightsError(f"{text} holds no {stem}.safetensors.", "Save the model again: save_pretrained writes them.")
+    # PEFT and transformers read these very names; any other file beside them is not what they would load.
+    whole = folder / (_ADAPTER if adapter else _WHOLE)
+    if whole.is_file():
+        return [whole]
+    if not adapter and (folder / _INDEX).is_file():
+        return _read_index(folder, reference)
+    raise _refuse(folder, reference, adapter=adapter)
 
 
-def _conversion(folder: Path, *, adapter: bool) -> str:
-    """Return the command that converts pickled weights, for those who trust their source."""
-    if adapter:
-        code = (
-            "import torch, safetensors.torch as s; "
-            f"s.save_file(torch.load('{folder}/adapter_model.bin', weights_only=True), "
-            f"'{folder}/adapter_model.safetensors')"
+def _read_index(folder: Path, reference: Reference) -> list[Path]:
+    """Return the files that the index of sharded weights names."""
+    path = folder / _INDEX
+    try:
+        names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+        files = sorted(folder / name for name in names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}", "Download or save the model again.") from error
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        cause = f"lacks {missing[0]}, which {_INDEX} names" if missing else f"has an {_INDEX} that names no file"
+        raise WeightsError(f"{reference.text} {cause}.", "Download or copy the model again, whole.")
+    return files
+
+
+def _refuse(folder: Path, reference: Reference, *, adapter: bool) -> WeightsError:
+    """Return the error for a folder without safetensors: pickled weights are named with their conversion."""
+    hub = reference.kind == "hub"
+    # A download leaves pickled files out, so the hub is asked; what other programs have downloaded lies in the folder.
+    pickled = _find_pickled(path.name for path in folder.iterdir())
+    if pickled is None and hub:
+        pickled = _find_pickled(list_files(reference))
+    if pickled is not None:
+        return WeightsError(
+            f"{reference.text} holds pickled weights ({pickled}), which can run code when opened; "
+            "itx reads safetensors only.",
+            _advise_conversion(folder, reference, adapter=adapter),
         )
-    else:
-        code = (
-            "from transformers import AutoModelForCausalLM as M; "
-            f"M.from_pretrained('{folder}').save_pretrained('{folder}')"
-        )
-    return f'If you trust where they come from, convert them: python -c "{code}"'
+    wanted = _ADAPTER if adapter else _WHOLE
+    remedy = "Save the model again: save_pretrained writes it."
+    if hub:
+        remedy = f"Complete the download: hf download {reference.place} — or name a model that has safetensors."
+    return WeightsError(f"{reference.text} holds no {wanted}.", remedy)
+
+
+def _find_pickled(names: Iterable[str]) -> str | None:
+    return min((name for name in names if name.startswith(_WEIGHTS) and name.endswith(_PICKLED)), default=None)
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _advise_conversion(folder: Path, reference: Reference, *, adapter: bool) -> str:
+    """Return the command that converts pickled weights, for those who trust their source.
+
+    A hub id is converted into a folder of its own, because nothing may write into the hub's cache.
+    """
+    source, target = str(folder), str(folder)
+    advice = "If you trust where they come from, convert them"
+    if reference.kind == "hub":
+        source, target = reference.place, f"./{PurePosixPath(reference.place).name}-safetensors"
+        advice += f", and name {target} instead"
+    if not adapter:
+        kinds = ["AutoModelForCausalLM", *(["AutoTokenizer"] if reference.kind == "hub" else [])]
+        steps = [f"{kind}.from_pretrained({_quote(source)}).save_pretrained({_quote(target)})" for kind in kinds]
+        code = f"from transformers import {', '.join(kinds)}; {'; '.join(steps)}"
+        return f"{advice}: python -c {shlex.quote(code)}"
+    before = f"hf download {source} --local-dir {target} && " if reference.kind == "hub" else ""
+    code = (
+        "import torch, safetensors.torch as s; "
+        f"s.save_file(torch.load({_quote(f'{target}/adapter_model.bin')}, weights_only=True), "
+        f"{_quote(f'{target}/{_ADAPTER}')})"
+    )
+    return f"{advice}: {before}python -c {shlex.quote(code)}"
 
 
 def read_shapes(file: Path) -> dict[str, list[int]]:
@@ -103,17 +120,3 @@ def read_shapes(file: Path) -> dict[str, list[int]]:
             return {name: list(tensors.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file} cannot be read: {error}", "Download or save it again.") from error
-
-
-def fingerprint_files(files: list[Path], tell: Callable[[int], None] | None = None) -> str:
-    """Return ``sha256:…`` of one file's bytes; for several, of the lines ``digest␠␠name`` that sha256sum prints."""
-    digests = []
-    for path in files:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-        if tell:
-            tell(path.stat().st_size)
-    if len(digests) == 1:
-        return f"sha256:{digests[0]}"
-    lines = "".join(f"{digest}  {path.name}\n" for digest, path in zip(digests, files, strict=True))
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
