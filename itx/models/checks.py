@@ -15,23 +15,21 @@ PROBES = (
 )
 """Texts that every pair of vocabularies must read as the same ids."""
 
-_SAMPLED = 2048
+_REFUSAL = "Compare models with the same tokenizer; check that BASE is what TUNED was made from."
 
 
 def check_ids(base: Engine, tuned: Sequence[Engine]) -> list[str]:
     """Return warnings on how far the models agree on what a token id means.
 
-    Raises MismatchError where they do not: where a probe text has other ids, or an id another piece.
+    Raises MismatchError where they do not: where a probe text has other ids, or an id means something else. A place
+    that was kept free for added tokens may have been given a name of its own by the tuning; that is a warning.
     """
     warnings: list[str] = []
     for engine in tuned:
-        if engine.vocabulary.fingerprint != base.vocabulary.fingerprint:
+        # Not by fingerprint: it is of the tokenizer's file, and its config beside it adds tokens, too.
+        if engine.vocabulary is not base.vocabulary:
             _check_probes(base, engine)
-            _check_pieces(base, engine)
-            added = engine.vocabulary.size - base.vocabulary.size
-            if added:
-                longer, shorter = (engine, base) if added > 0 else (base, engine)
-                warnings.append(f"{longer.name} has {abs(added)} added tokens that {shorter.name} lacks.")
+            warnings += _check_symbols(base, engine)
         if engine.vocab_size != base.vocab_size:
             common = min(engine.vocab_size, base.vocab_size)
             warnings.append(
@@ -78,7 +76,7 @@ def _check_probes(base: Engine, engine: Engine) -> None:
             f"base and {engine.name} do not share a tokenizer: after {before[-40:]!r} base reads "
             f"{_name_piece(base.vocabulary, mine, place)} and {engine.name} "
             f"{_name_piece(engine.vocabulary, theirs, place)}.",
-            "Compare models with the same tokenizer; check that BASE is what TUNED was made from.",
+            _REFUSAL,
         )
 
 
@@ -88,12 +86,32 @@ def _name_piece(vocabulary: Vocabulary, ids: Sequence[int], place: int) -> str:
     return f"{vocabulary.piece(ids[place])!r} ({ids[place]})"
 
 
-def _check_pieces(base: Engine, engine: Engine) -> None:
-    common = min(base.vocabulary.size, engine.vocabulary.size)
-    for token in range(0, common, max(1, common // _SAMPLED)):
-        mine, theirs = base.vocabulary.piece(token), engine.vocabulary.piece(token)
-        if mine != theirs:
-            raise MismatchError(
-                f"The id {token} is {mine!r} for base and {theirs!r} for {engine.name}.",
-                "Compare models with the same tokenizer; check that BASE is what TUNED was made from.",
-            )
+def _check_symbols(base: Engine, engine: Engine) -> list[str]:
+    """Compare all ids that both sides know, and return warnings on the others and on renamed ones."""
+    mine, theirs = base.vocabulary.symbols, engine.vocabulary.symbols
+    places = {symbol: token for token, symbol in mine.items()}
+    others = {symbol: token for token, symbol in theirs.items()}
+    reserved = base.vocabulary.added & engine.vocabulary.added
+    renamed: list[str] = []
+    for token in sorted(mine.keys() & theirs.keys()):
+        if mine[token] == theirs[token]:
+            continue
+        one, other = base.vocabulary.piece(token), engine.vocabulary.piece(token)
+        if one == other:
+            continue
+        said = f"{one!r} for base and {other!r} for {engine.name}"
+        if token not in reserved or mine[token] in others or theirs[token] in places:
+            raise MismatchError(f"The id {token} is {said}.", _REFUSAL)
+        renamed.append(f"{token} ({said})")
+    warnings = []
+    if renamed:
+        warnings.append(
+            f"{len(renamed)} added tokens have other names: {'; '.join(renamed[:3])}{' …' * (len(renamed) > 3)}."
+        )
+    for longer, shorter, count in (
+        (engine, base, len(theirs.keys() - mine.keys())),
+        (base, engine, len(mine.keys() - theirs.keys())),
+    ):
+        if count:
+            warnings.append(f"{longer.name} has {count} added tokens that {shorter.name} lacks.")
+    return warnings

@@ -85,6 +85,16 @@ class Vocabulary(Protocol):
         ...
 
     @property
+    def added(self) -> frozenset[int]:
+        """Ids that were put beside the trained vocabulary: markers, reserved places, words."""
+        ...
+
+    @property
+    def symbols(self) -> Mapping[int, str]:
+        """How the tokenizer itself writes each id that it knows (``Ġthe``, ``▁the``, ``<|end|>``)."""
+        ...
+
+    @property
     def variables(self) -> Mapping[str, str]:
         """The special tokens' texts by the names chat templates use (``bos_token``, ``eos_token``, …)."""
         ...

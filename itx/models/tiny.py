@@ -36,8 +36,14 @@ class TinyVocabulary:
     bos: int | None = BOS
     adds_bos = True
     special = frozenset({BOS, EOS})
+    added = special
     fingerprint = f"sha256:{hashlib.sha256(b'tiny bytes').hexdigest()}"
     variables: Mapping[str, str] = {"bos_token": "<bos>", "eos_token": "<eos>"}
+
+    @property
+    def symbols(self) -> Mapping[int, str]:
+        """Every id's piece."""
+        return {token: self.piece(token) for token in range(self.size)}
 
     def encode(self, text: str) -> list[int]:
         """Return the bytes of ``text``."""

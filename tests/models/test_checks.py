@@ -12,7 +12,7 @@ from itx.errors import MismatchError
 from itx.models.checks import check_context, check_ids
 from itx.models.torch.engine import TorchEngine
 from tests.models.loading import load
-from tests.support.llamas import Shape, build_tokenizer, write_adapter, write_llama, write_tuned
+from tests.support.llamas import Shape, build_tokenizer, build_wide_tokenizer, write_adapter, write_llama, write_tuned
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,42 @@ def test_added_tokens_and_longer_heads_are_said(base: Path, tmp_path: Path) -> N
     warnings = check(base, longer)
     assert any("1 added tokens" in warning for warning in warnings)
     assert any("448 logit columns" in warning and "common 400" in warning for warning in warnings)
+
+
+def add(folder: Path, *markers: str) -> Path:
+    """Write a Llama of 5,000 ids to which markers are added."""
+    tokenizer = build_wide_tokenizer(5000)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(markers)}, replace_extra_special_tokens=False)
+    return write_llama(folder, tokenizer=tokenizer, shape=Shape(layers=1))
+
+
+def test_a_marker_at_another_id_is_refused(tmp_path: Path) -> None:
+    """Beyond the ids of any text, where both sides have as many: base's marker has moved by one."""
+    base = add(tmp_path / "base", "<|pad|>", "<|im_start|>", "<|im_end|>")
+    tuned = add(tmp_path / "tuned", "<|im_start|>", "<|im_end|>", "<|tool|>")
+    with pytest.raises(MismatchError, match=r"The id 5000 is '<\|pad\|>' for base and '<\|im_start\|>' for t0"):
+        check(base, tuned)
+
+
+def test_markers_added_beside_the_same_file_are_compared(tmp_path: Path) -> None:
+    """The config adds them; the tokenizer's own file, and so its fingerprint, is the same."""
+    base, tuned = write_llama(tmp_path / "base"), write_llama(tmp_path / "tuned", seed=1)
+    for folder, markers in ((base, ("<|a|>", "<|b|>")), (tuned, ("<|b|>", "<|a|>"))):
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings["extra_special_tokens"] = [*settings.get("extra_special_tokens", []), *markers]
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    one, other = (load(folder)[0][0].vocabulary for folder in (base, tuned))
+    assert one.fingerprint == other.fingerprint
+    with pytest.raises(MismatchError, match="The id"):
+        check(base, tuned)
+
+
+def test_a_reserved_place_that_got_a_name_is_said(tmp_path: Path) -> None:
+    base = add(tmp_path / "base", "<|reserved_0|>", "<|reserved_1|>")
+    tuned = add(tmp_path / "tuned", "<|im_start|>", "<|reserved_1|>")
+    renamed = [warning for warning in check(base, tuned) if "other names" in warning]
+    assert len(renamed) == 1
+    assert "5000 ('<|reserved_0|>' for base and '<|im_start|>' for t0)" in renamed[0]
 
 
 def test_another_end_of_response_is_said(base: Path, tmp_path: Path) -> None:

@@ -91,7 +91,13 @@ class HuggingFaceVocabulary:
         self._added = {int(key): str(token.content) for key, token in tokenizer.added_tokens_decoder.items()}
         marked = {int(key) for key, token in tokenizer.added_tokens_decoder.items() if token.special}
         self.special = frozenset(marked | {int(token) for token in tokenizer.all_special_ids})
+        self.added = frozenset(self._added)
         self.piece = lru_cache(maxsize=65536)(self._piece)
+
+    @property
+    def symbols(self) -> Mapping[int, str]:
+        """Every id as the tokenizer writes it; made anew at each call (0.1 s for 262,144 ids)."""
+        return {int(token): symbol for symbol, token in self._tokenizer.get_vocab().items()} | self._added
 
     @cached_property
     def variables(self) -> Mapping[str, str]:
