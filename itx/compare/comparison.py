@@ -9,7 +9,7 @@ from itx.compare.context import ContextMaker
 from itx.compare.decoding import Chooser
 from itx.compare.events import Cancel, Event, Finished, Started
 from itx.compare.writing import Writing
-from itx.errors import InputError, ItxError, MemoryExhaustedError, WindowError
+from itx.errors import InputError, ItxError, MemoryExhaustedError, MismatchError, WindowError
 from itx.models.contract import Engine
 from itx.records import Context, GivenResponse, Prompt, Run, Top, Trace
 
@@ -43,13 +43,15 @@ class Comparison:
     def compare(self, prompt: Prompt, cancel: Cancel) -> Iterator[Event]:
         """Yield the events of one prompt; see ``events.Comparer``.
 
-        Authors take turns token by token, so that answers stream side by side.
+        Authors take turns token by token, so that answers stream side by side. Where one goes on behind a token that
+        a scorer lacks, the trace has the error and all that was scored; with any other error it has no responses.
         """
         contexts: Mapping[str, Context] = {}
         writings: list[Writing] = []
         pieces: dict[int, str] = {}
         error: str | None = None
         begun = False
+        kept = True
         try:
             contexts = self._contexts.make(prompt)
             parts = self._plan(prompt)
@@ -58,9 +60,12 @@ class Comparison:
             for part in parts:
                 writings.append(self._begin(prompt, part, contexts, self._namer(pieces)))
             yield from _take_turns(writings, cancel)
-        except ItxError as failure:
+        except MismatchError as failure:
             error = str(failure)
+        except ItxError as failure:
+            error, kept = str(failure), False
         except MemoryError:
+            kept = False
             error = str(MemoryExhaustedError("There was not enough memory for this prompt.", "Use a smaller --dtype."))
         if not begun:
             yield Started(prompt=prompt, contexts=dict(contexts), authors=[])
@@ -70,9 +75,9 @@ class Comparison:
                 prompt=prompt.prompt,
                 reference=prompt.reference,
                 contexts=dict(contexts),
-                responses=[] if error else [writing.response() for writing in writings],
+                responses=[writing.response() for writing in writings] if kept else [],
                 error=error,
-                pieces={} if error else pieces,
+                pieces=pieces if kept else {},
             )
         )
 
@@ -136,22 +141,20 @@ class Comparison:
 
     def _read_given(self, prompt: Prompt, author: Engine, given: GivenResponse, context: Context) -> list[int]:
         """Return the ids of a given response: as they continue the context, where the tokenizer keeps that apart."""
-        if given.ids is not None:
-            ids = given.ids
-            smallest = min(engine.vocab_size for engine in self._engines.values())
-            wrong = next((token for token in ids if not 0 <= token < smallest), None)
-            if wrong is not None:
-                raise InputError(
-                    f"The response to prompt {prompt.id} has the id {wrong}, and the models know {smallest} ids.",
-                    "Give the ids of these models' tokenizer.",
-                )
-            return ids
-        text = given.text or ""
-        whole = author.vocabulary.encode(context.text + text)
-        before = author.vocabulary.encode(context.text)
-        if whole[: len(before)] == before:
-            return whole[len(before) :]
-        return author.vocabulary.encode(text)
+        ids = given.ids
+        if ids is None:
+            text = given.text or ""
+            whole = author.vocabulary.encode(context.text + text)
+            before = author.vocabulary.encode(context.text)
+            ids = whole[len(before) :] if whole[: len(before)] == before else author.vocabulary.encode(text)
+        wrong = next((token for token in ids if not 0 <= token < author.vocab_size), None)
+        if wrong is not None:
+            raise InputError(
+                f"The response to prompt {prompt.id} has the id {wrong}, and {author.name} knows {author.vocab_size} "
+                "ids.",
+                "Give text or ids of its tokenizer that the model has embeddings for.",
+            )
+        return ids
 
     def _namer(self, known: dict[int, str]) -> Callable[[Sequence[Top], Sequence[int]], dict[int, str]]:
         """Return a function that names the ids not named before, and remembers them in ``known``."""
@@ -166,14 +169,25 @@ class Comparison:
 
 
 def _take_turns(writings: Sequence[Writing], cancel: Cancel) -> Iterator[Event]:
-    """Let each writing emit one id in turn until all are finished; ``cancel`` is asked before each."""
+    """Let each writing emit one id in turn until all are finished; ``cancel`` is asked before each.
+
+    Where one cannot go on, the others do; then its MismatchError is raised.
+    """
     active = list(writings)
+    failure: MismatchError | None = None
     while active:
         for writing in list(active):
             if cancel():
                 for unfinished in active:
                     yield from unfinished.stop("cancelled")
-                return
-            yield from writing.step()
+                active = []
+                break
+            try:
+                yield from writing.step()
+            except MismatchError as error:
+                failure = failure or error
+                active.remove(writing)
             if writing.finish is not None:
                 active.remove(writing)
+    if failure is not None:
+        raise failure

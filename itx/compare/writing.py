@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itx.compare.decoding import Chooser
 from itx.compare.events import Emitted, Scored
 from itx.compare.rounding import round_figures, round_score, round_tops
+from itx.errors import MismatchError
 from itx.models.contract import Engine, Rows, Stream
 from itx.records import Context, Finish, Response, Score, Top
 
@@ -47,7 +48,9 @@ class Writing:
         self._chooser = chooser
         self._name_ids = name_ids
         self._given = given
-        self._streams: dict[str, Stream] = {}
+        # By place and not by name: a model may score itself.
+        self._stream = author.stream()
+        self._streams = [engine.stream() for engine in self._scorers]
         self._decoder = author.vocabulary.decoder()
         self._ids: list[int] = []
         self._text: list[str] = []
@@ -66,28 +69,42 @@ class Writing:
         }
 
     def step(self) -> Iterator[Emitted | Scored]:
-        """Emit the next id; when a chunk is full or the response ends, score what was not scored yet."""
+        """Emit the next id; when a chunk is full or the response ends, score what was not scored yet.
+
+        Raises MismatchError where the response goes on behind an id that a scorer lacks; up to there it is scored.
+        """
         token = self._next_given() if self._given is not None else self._choose_next()
         if token is None:
             yield from self.stop("length")
             return
         yield self._emit(token)
-        if self.finish is not None or len(self._ids) - self._scored == self._chunk:
+        lacking = self._find_lacking(token) if self.finish is None else None
+        if self.finish is not None or lacking or len(self._ids) - self._scored == self._chunk:
             yield from self._score()
+        if lacking:
+            raise MismatchError(
+                f"At position {len(self._ids) - 1} {self.author.name} has {self.author.vocabulary.piece(token)!r} "
+                f"({token}), and {lacking.name} knows {lacking.vocab_size} ids only: it cannot score what follows.",
+                f"What is scored up to there is kept; to go on, lengthen the embeddings of {lacking.name} "
+                "(resize_token_embeddings), as the tuning did.",
+            )
 
     def stop(self, finish: Finish) -> Iterator[Scored]:
         """End the response here; what was emitted is scored."""
         self.finish = finish
         yield from self._score()
 
+    def _find_lacking(self, token: int) -> Engine | None:
+        """Return a scorer that has no embedding for ``token`` (the author added it) and so cannot go on behind it."""
+        return next((engine for engine in self._scorers if token >= engine.vocab_size), None)
+
     def _next_given(self) -> int | None:
         given = self._given or ()
         return given[len(self._ids)] if len(self._ids) < len(given) else None
 
     def _choose_next(self) -> int:
-        stream = self._stream(self.author)
         fed = self._contexts[self.author.name].ids if not self._ids else self._ids[-1:]
-        rows = stream.extend(fed)
+        rows = self._stream.extend(fed)
         self._rows.append(rows)
         return self._chooser.choose(rows, self.author.arithmetic)
 
@@ -107,25 +124,25 @@ class Writing:
         piece = self.author.vocabulary.piece(token)
         return Emitted(author=self.author.name, position=position, id=token, piece=piece, text=text, is_eos=closing)
 
-    def _stream(self, engine: Engine) -> Stream:
-        if engine.name not in self._streams:
-            self._streams[engine.name] = engine.stream()
-        return self._streams[engine.name]
-
-    def _extend(self, engine: Engine, start: int, stop: int) -> Rows:
-        """Return the engine's rows that predict positions ``start`` … ``stop - 1``."""
-        context = self._contexts[engine.name].ids
-        fed = context + self._ids[: stop - 1] if start == 0 else self._ids[start - 1 : stop - 1]
-        return self._stream(engine).extend(fed, keep=stop - start)
+    def _extend(self, stream: Stream, name: str, start: int, stop: int) -> Rows:
+        """Return a model's rows that predict positions ``start`` … ``stop - 1``."""
+        fed = self._contexts[name].ids + self._ids[: stop - 1] if start == 0 else self._ids[start - 1 : stop - 1]
+        return stream.extend(fed, keep=stop - start)
 
     def _score(self) -> Iterator[Scored]:
         start, stop = self._scored, len(self._ids)
         if start == stop:
             return
-        arithmetic = self.author.arithmetic
-        own = self._extend(self.author, start, stop) if self._given is not None else arithmetic.stack(self._rows)
+        author, arithmetic = self.author, self.author.arithmetic
+        if self._given is not None:
+            own = self._extend(self._stream, author.name, start, stop)
+        else:
+            own = arithmetic.stack(self._rows)
         self._rows = []
-        others = [arithmetic.adopt(self._extend(engine, start, stop), engine.arithmetic) for engine in self._scorers]
+        others = [
+            arithmetic.adopt(self._extend(stream, engine.name, start, stop), engine.arithmetic)
+            for engine, stream in zip(self._scorers, self._streams, strict=True)
+        ]
         figures = arithmetic.reduce(own, others, self._ids[start:stop], self._width)
         del own, others
         self._scored = stop

@@ -1,8 +1,8 @@
 """The tiny engine: numpy alone, for tests of everything that stands on an engine. It has no knowledge, only a shape.
 
 References are ``tiny:SEED`` or ``tiny:SEED?KEY=VALUE&…`` with the keys ``tuned`` (how far the weights are moved, 0 not
-at all), ``slow`` (seconds a token), ``fail`` (a stream runs out of memory at its n-th id), ``window``, ``chunk``.
-Ids 0–255 are bytes, then BOS, EOS and padding columns that no text uses. Logits are a pure function of the seed and
+at all), ``slow`` (seconds a token), ``fail`` (a stream runs out of memory at its n-th id), ``window``, ``chunk`` and
+``added`` (columns behind the others, as a tuning adds them). Ids 0–255 are bytes, then BOS, EOS and padding columns that no text uses. Logits are a pure function of the seed and
 the ids seen, the same for every way of cutting them into chunks.
 """
 
@@ -68,7 +68,6 @@ class TinyEngine:
     adapter: str | None = None
     quantization: str | None = None
     template: str | None = _TEMPLATE
-    vocab_size = _COLUMNS
     eos = frozenset({EOS})
     threads = 1
     dtype = "float32"
@@ -96,6 +95,13 @@ class TinyEngine:
         if moved:
             change = np.random.default_rng([seed, 1]).standard_normal(self.output.shape, dtype=np.float32)
             self.output = self.output + np.float32(moved) * change
+        added = int(chosen.get("added", 0))
+        self.vocab_size = _COLUMNS + added
+        if added:
+            more = np.random.default_rng([seed, 2]).standard_normal((added, _WIDTH), dtype=np.float32)
+            self.embedding = np.concatenate([self.embedding, more])
+            self.output = np.concatenate([self.output, more.T], axis=1)
+            self.bias = np.concatenate([self.bias, np.full(added, -6, dtype=np.float32)])
         digest = hashlib.sha256(self.output.tobytes() + self.embedding.tobytes())
         self.fingerprint = f"sha256:{digest.hexdigest()}"
 

@@ -17,7 +17,7 @@ from itx.compare.events import Emitted, Scored
 from itx.models.contract import Rows
 from itx.models.tiny import EOS, TinyEngine, TinyStream
 from itx.records import Decoding, GivenResponse, Message, Prompt
-from tests.compare.tiny import PROMPT, after, ask, load
+from tests.compare.tiny import PROMPT, after, ask, check_agreement, load
 
 
 def give(author: str | None = None, text: str | None = None, ids: list[int] | None = None) -> Prompt:
@@ -116,7 +116,7 @@ class _Scripted(TinyStream):
     def extend(self, ids: Sequence[int], keep: int = 1) -> Rows:
         rows = np.array(super().extend(ids, keep))
         place = self._seen - len(PROMPT_IDS)
-        if keep == 1 and 0 <= place < len(self.script):
+        if keep == 1 and 0 <= place < len(self.script) and self.script[place] < rows.shape[1]:
             rows[-1, self.script[place]] += 500
         return rows
 
@@ -267,6 +267,65 @@ def test_what_cannot_be_scored_is_the_prompts_error(prompt: Prompt, said: str) -
     _, trace = ask(load(), prompt)
     assert said in (trace.error or "")
     assert trace.responses == []
+
+
+ADDED = "tiny:1?tuned=0.3&added=4"
+TOOL = 273
+"""An added token: base has 272 columns."""
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+def test_an_added_token_within_a_response_is_the_prompts_error(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    """Up to the token all is scored and kept, base's own response is whole, and the next prompt runs."""
+    script(monkeypatch, [*b"Oder", TOOL, *b" again", EOS])
+    comparison = load(ADDED, authors="tuned", chunk=chunk)
+    events, trace = ask(comparison)
+    assert "'<273>' (273)" in (trace.error or "")
+    assert "base knows 272 ids" in (trace.error or "")
+    (response,) = trace.responses
+    assert (response.ids, response.finish) == ([*b"Oder", TOOL], "cancelled")
+    assert response.scores["base"].rank[-1] == 273
+    check_agreement(events, trace)
+    script(monkeypatch, [*b"Oder", EOS])
+    assert ask(comparison)[1].error is None
+
+
+def test_an_added_token_stops_its_author_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = load(ADDED)
+    (whole,) = ask(load(authors="base"))[1].responses
+    extend = TinyStream.extend
+
+    def say_tool(stream: TinyStream, ids: Sequence[int], keep: int = 1) -> Rows:
+        rows = np.array(extend(stream, ids, keep))
+        if rows.shape[1] > TOOL and stream._seen == len(PROMPT_IDS) + 2:
+            rows[-1, TOOL] += 500
+        return rows
+
+    monkeypatch.setattr(TinyStream, "extend", say_tool)
+    trace = ask(comparison)[1]
+    assert "273" in (trace.error or "")
+    assert {response.author: len(response.ids) for response in trace.responses} == {"base": 30, "tuned": 3}
+    assert trace.responses[0].ids == whole.ids
+
+
+def test_an_added_token_may_end_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing follows it, so that every model can score it: an end-of-turn marker that the tuning added."""
+    monkeypatch.setattr(TinyEngine, "eos", frozenset({EOS, TOOL}))
+    script(monkeypatch, [*b"Oder", TOOL])
+    _, trace = ask(load(ADDED, authors="tuned"))
+    assert trace.error is None
+    (response,) = trace.responses
+    assert (response.ids, response.finish) == ([*b"Oder", TOOL], "eos")
+    _, again = ask(load(ADDED), give(ids=response.ids))
+    assert again.responses[0].scores["base"].rank == response.scores["base"].rank
+
+
+def test_an_added_token_within_a_given_response_is_the_prompts_error() -> None:
+    _, trace = ask(load(ADDED), give(ids=[65, TOOL, 66]))
+    assert "273" in (trace.error or "")
+    assert trace.responses[0].ids == [65, TOOL]
+    _, trace = ask(load(ADDED), give(author="base", ids=[65, TOOL]))
+    assert "base knows 272" in (trace.error or "")
 
 
 def test_a_context_longer_than_the_window_is_the_prompts_error() -> None:
