@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from itx.errors import RunError
+from itx.runs.refusal import refuse_writing
 
 LOCK = "run.lock"
 _ATTEMPTS = 8
@@ -16,24 +17,28 @@ _ATTEMPTS = 8
 class FolderLock:
     """An exclusive lock on ``folder``, held from construction to ``release``.
 
-    Raises RunError naming the process that holds it. The file ``run.lock`` says who; a file left by a killed process
-    locks nothing.
+    Raises RunError naming the process that holds it, or why the folder cannot be written. The file ``run.lock`` says
+    who; a file left by a killed process locks nothing.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOCK
         self._handle = self._acquire()
-        os.ftruncate(self._handle, 0)
-        os.write(self._handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        try:
+            os.ftruncate(self._handle, 0)
+            os.write(self._handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        except BaseException as error:
+            self.release()
+            if isinstance(error, OSError):
+                raise refuse_writing(folder, error) from error
+            raise
 
     def _acquire(self) -> int:
         for _ in range(_ATTEMPTS):
             try:
                 handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             except OSError as error:
-                raise RunError(
-                    f"{self._path.parent} cannot be written: {error.strerror}.", "Name another folder with --out."
-                ) from error
+                raise refuse_writing(self._path.parent, error) from error
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -65,6 +70,8 @@ class FolderLock:
         """Give the lock back and remove its file; a second call does nothing."""
         if self._handle >= 0:
             # Removed while still locked, so that nobody can lock the name in between.
-            self._path.unlink(missing_ok=True)
-            os.close(self._handle)
-            self._handle = -1
+            try:
+                self._path.unlink(missing_ok=True)
+            finally:
+                os.close(self._handle)
+                self._handle = -1

@@ -6,9 +6,7 @@ when the run is resumed, and its prompt is done again.
 
 from __future__ import annotations
 
-import errno
 import os
-import shlex
 import stat
 import threading
 from pathlib import Path
@@ -23,6 +21,7 @@ from itx.runs.check import check_run, check_trace
 from itx.runs.description import find_differences, is_run, read_description, sync_folder, write_description
 from itx.runs.lines import DESCRIPTION, TORN, TRACES, Head, decode, refuse_line
 from itx.runs.lock import LOCK, FolderLock
+from itx.runs.refusal import refuse_writing
 
 _HEAD = msgspec.json.Decoder(Head)
 _TRACE = msgspec.json.Decoder(Trace)
@@ -65,7 +64,7 @@ class Recorder:
             folder.mkdir(parents=True, exist_ok=True)
             _check_empty(folder)
         except OSError as error:
-            raise _refuse_writing(folder, error) from error
+            raise refuse_writing(folder, error) from error
         lock = FolderLock(folder)
         try:
             _check_empty(folder)
@@ -80,7 +79,7 @@ class Recorder:
             os.close(handle)
             lock.release()
             if isinstance(error, OSError):
-                raise _refuse_writing(folder, error) from error
+                raise refuse_writing(folder, error) from error
             raise
 
     @classmethod
@@ -109,7 +108,7 @@ class Recorder:
             os.close(handle)
             lock.release()
             if isinstance(error, OSError):
-                raise _refuse_writing(folder, error) from error
+                raise refuse_writing(folder, error) from error
             raise
 
     @property
@@ -157,7 +156,7 @@ class Recorder:
                 rest = rest[os.write(self._handle, rest) :]
             os.fsync(self._handle)
         except OSError as error:
-            refusal = _refuse_writing(self.folder, error)
+            refusal = refuse_writing(self.folder, error)
             try:
                 os.ftruncate(self._handle, self._size)
             except OSError as worse:
@@ -218,7 +217,7 @@ def _open_to_append(path: Path) -> int:
     try:
         handle = os.open(path, flags, 0o644)
     except OSError as error:
-        raise _refuse_writing(path.parent, error) from error
+        raise refuse_writing(path.parent, error) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise RunError(f"{path} is not a plain file.", "Name another folder with --out.")
@@ -274,13 +273,3 @@ def _note(prompt_id: str, prompt: str, finished: bool, done: dict[str, str]) -> 
         done[prompt_id] = prompt
     else:
         done.pop(prompt_id, None)
-
-
-def _refuse_writing(folder: Path, error: OSError) -> RunError:
-    remedy = "Name another folder with --out."
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        room = f"Free space (df -h {shlex.quote(str(folder))})"
-        remedy = f"{room}, then give the same command again: finished prompts are kept."
-    elif error.errno == errno.EFBIG:
-        remedy = "Raise the limit (ulimit -f), then give the same command again: finished prompts are kept."
-    return RunError(f"{folder} cannot be written: {error.strerror}.", remedy)
