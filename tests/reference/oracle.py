@@ -178,9 +178,7 @@ def check_greedy(response: Response, author: Matrix) -> None:
     assert (author.max(axis=1, initial=-np.inf) - chosen <= NEAR).all(), "an emitted token is not the author's best"
 
 
-def check_traces(
-    traces: Sequence[Trace], models: dict[str, Callable[[], PreTrainedModel]], *, greedy: bool = True
-) -> int:
+def check_traces(traces: Sequence[Trace], models: dict[str, Callable[[], PreTrainedModel]]) -> int:
     """Assert that every figure of the traces agrees with the models; return how many positions were compared.
 
     Each model is made once, asked everything, and dropped before the next one.

@@ -1,0 +1,73 @@
+"""itx against the float64 reference on Gemma 3 270M: 262,144 ids, a sliding window, one head of keys for four."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from itx.records import Prompt
+from tests.real.conftest import SAMPLE, Trio
+from tests.reference import oracle
+from tests.reference.asking import compare
+from tests.reference.test_noise_floor import gather
+
+pytestmark = pytest.mark.real
+
+LINES = [json.loads(line) for line in (SAMPLE / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+ASKED = [Prompt(id=line["id"], prompt=line["prompt"]) for line in LINES[:2]]
+
+
+def test_every_figure_of_the_trio_agrees(gemma_trio: Trio) -> None:
+    """In chunks of 32 and of 5, the adapter on shared weights and merged into a checkpoint of its own."""
+    tuned: dict[str, Path | str] = {"lora": gemma_trio.lora, "full": gemma_trio.full}
+    _, traces = compare(gemma_trio.base, tuned, ASKED, length=40)
+    _, again = compare(gemma_trio.base, tuned, ASKED[:1], length=12, chunk=5)
+    compared = oracle.check_traces(
+        [*traces, *again],
+        {
+            "base": partial(oracle.load, gemma_trio.base),
+            "lora": partial(oracle.load, gemma_trio.base, gemma_trio.lora),
+            "full": partial(oracle.load, gemma_trio.full),
+        },
+    )
+    assert compared > 200
+
+
+def test_the_adapter_equals_the_merged_checkpoint(gemma_trio: Trio, tmp_path: Path) -> None:
+    merged = oracle.load(gemma_trio.base, gemma_trio.lora).to(torch.float32)
+    merged.save_pretrained(tmp_path / "merged")
+    AutoTokenizer.from_pretrained(gemma_trio.lora).save_pretrained(tmp_path / "merged")
+    del merged
+    _, (whole,) = compare(gemma_trio.base, {"lora": tmp_path / "merged"}, ASKED[:1], length=16)
+    _, (shared,) = compare(gemma_trio.base, {"lora": gemma_trio.lora}, ASKED[:1], length=16)
+    models = {
+        "base": partial(oracle.load, gemma_trio.base),
+        "lora": partial(oracle.load, gemma_trio.base, gemma_trio.lora),
+    }
+    assert [response.ids for response in whole.responses] == [response.ids for response in shared.responses]
+    assert oracle.check_traces([whole, shared], models) == 4 * 16
+
+
+def test_the_base_agrees_with_itself_past_its_window(gemma_base: Path, record_property: pytest.RecordProperty) -> None:
+    """Across the sliding window of 512: chunks against single tokens; in float32, and in bfloat16 as measured."""
+    long = " ".join(line["prompt"] + " " + line["reference"] for line in LINES)
+    asked = [*ASKED, Prompt(id="long", prompt=long)]
+    _, traces = compare(gemma_base, {"same": gemma_base}, asked, length=32, chat_template="alpaca", authors="tuned")
+    assert len(traces[-1].contexts["base"].ids) > 520
+    assert set(gather(traces, "rank")) == {1}
+    for field in ("kl_author_scorer", "kl_scorer_author", "js"):
+        assert 0 <= min(gather(traces, field)) <= max(gather(traces, field)) < 1e-5
+    _, half = compare(
+        gemma_base, {"same": gemma_base}, ASKED, length=32, chat_template="alpaca", authors="tuned", dtype="bfloat16"
+    )
+    mean = float(np.mean(gather(half, "kl_author_scorer")))
+    record_property("bf16_kl_mean", mean)
+    sys.stdout.write(f"bf16 floor of Gemma 3 270M: mean KL {mean:.2e}\n")
+    assert 0 < mean < 0.05
