@@ -19,7 +19,7 @@ def test_no_room_for_the_owner_is_said_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     folder = write_run(tmp_path / "my run", build_run(), [])
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = sorted(Path("/proc/self/fd").iterdir())
     with monkeypatch.context() as patch:
 
         def refuse(*_: object) -> int:
@@ -31,7 +31,7 @@ def test_no_room_for_the_owner_is_said_and_leaves_nothing(
                 Recorder.resume(folder, build_run())
             assert f"df -h '{folder}'" in caught.value.remedy
     assert not (folder / "run.lock").exists()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
     FolderLock(folder).release()
 
 
