@@ -200,6 +200,8 @@ class Trace(Record, frozen=True, kw_only=True):
     responses: list[Response] = []
     error: str | None = None
     pieces: dict[int, str] = {}
+    asked: str | None = None
+    """Fingerprint (``sha256:…``) of the prompt's text, conversation and given responses; None in older lines."""
 
     def response(self, author: str) -> Response | None:
         """Return the author's response, or None where it has none."""

@@ -125,7 +125,7 @@ def record_all(
     with interrupt.listening():
         comparer = load(request)
         interrupt.patient = True
-        with Recorder.begin(folder, comparer.run) as recorder:
+        with Recorder.begin(folder, comparer.run, gathered.prompts) as recorder:
             waiting = [prompt for prompt in gathered.prompts if not recorder.is_finished(prompt)]
             if len(waiting) < len(gathered.prompts):
                 say(f"{len(gathered.prompts) - len(waiting)} of {len(gathered.prompts)} prompts are recorded already")
@@ -133,7 +133,7 @@ def record_all(
             for number, prompt in enumerate(waiting, start=1):
                 label = f"{number}/{len(waiting)} {prompt.id}"
                 trace = ask(comparer, prompt, interrupt, label)
-                recorder.append(trace)
+                recorder.append(trace, prompt)
                 say(f"{label}: {describe(trace)}")
                 if show is not None:
                     show(comparer.run, trace)

@@ -41,6 +41,7 @@ class Head(Record, frozen=True, kw_only=True):
     prompt: str
     error: str | None = None
     responses: list[_ResponseHead] = []
+    asked: str | None = None
 
     @property
     def cancelled(self) -> bool:

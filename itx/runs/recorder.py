@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ import msgspec
 
 from itx.errors import RunError
 from itx.records import Prompt, Run, Trace
+from itx.runs.asked import Asked, fingerprint_prompt
 from itx.runs.check import check_run, check_trace
 from itx.runs.description import find_differences, is_run, read_description, sync_folder, write_description
 from itx.runs.lines import DESCRIPTION, TORN, TRACES, Head, decode, refuse_line
@@ -33,10 +35,10 @@ class Recorder:
     """The only writer of a run's folder, from construction to ``close``. Threads may share it.
 
     ``finished`` has the ids of the prompts that need not be asked again: recorded without error and not cancelled.
-    ``is_finished`` asks for one prompt, and notices where its id stands for another text now.
+    ``is_finished`` asks for one prompt, and notices where its id stands for another question now.
     """
 
-    def __init__(self, folder: Path, run: Run, lock: FolderLock, handle: int, done: dict[str, str]) -> None:
+    def __init__(self, folder: Path, run: Run, lock: FolderLock, handle: int, done: dict[str, Asked]) -> None:
         self.folder = folder
         self.run = run
         self._done = done
@@ -46,9 +48,19 @@ class Recorder:
         self._writing = threading.Lock()
 
     @classmethod
-    def begin(cls, folder: Path, run: Run) -> Self:
-        """Resume where the folder holds a run, create one otherwise."""
-        return cls.resume(folder, run) if is_run(folder) else cls.create(folder, run)
+    def begin(cls, folder: Path, run: Run, prompts: Iterable[Prompt] = ()) -> Self:
+        """Resume where the folder holds a run, create one otherwise.
+
+        Raises RunError as both do, and as ``is_finished`` does for one of the ``prompts`` that will be asked.
+        """
+        recorder = cls.resume(folder, run) if is_run(folder) else cls.create(folder, run)
+        try:
+            for prompt in prompts:
+                recorder.is_finished(prompt)
+        except RunError:
+            recorder.close()
+            raise
+        return recorder
 
     @classmethod
     def create(cls, folder: Path, run: Run) -> Self:
@@ -119,23 +131,29 @@ class Recorder:
     def is_finished(self, prompt: Prompt) -> bool:
         """Return True where the prompt need not be asked again.
 
-        Raises RunError where its id was recorded with another text: the prompt file has changed since (ids that a
-        file does not give are its line numbers), and one run would hold two prompts under one name.
+        Raises RunError where its id was recorded with another text, conversation or given responses: the file has
+        changed since (ids that a file does not give are its line numbers), and one run would hold two prompts under
+        one name.
         """
         recorded = self._done.get(prompt.id)
-        if recorded is not None and recorded != prompt.prompt:
+        if recorded is None:
+            return False
+        change = recorded.find_change(prompt)
+        if change is not None:
             raise RunError(
-                f"{self.folder} has another text under the id {prompt.id!r}: the prompt file was changed.",
+                f"{self.folder} has {change} under the id {prompt.id!r}: the prompt file was changed.",
                 "Record the changed file into a new folder with --out, or give its prompts ids of their own.",
             )
-        return recorded is not None
+        return True
 
-    def append(self, trace: Trace) -> None:
-        """Write one line and wait until it is on the disk.
+    def append(self, trace: Trace, prompt: Prompt | None = None) -> None:
+        """Write one line and wait until it is on the disk; with ``prompt``, the line says what was asked.
 
         Raises RunError where the trace could not be read back (nothing is written then) or the disk refuses (the
         part that was written is cut off again).
         """
+        if prompt is not None:
+            trace = msgspec.structs.replace(trace, asked=fingerprint_prompt(prompt))
         line = _encode(trace, self.run)
         with self._writing:
             if self._handle < 0:
@@ -147,7 +165,8 @@ class Recorder:
                 )
             self._write(line)
             cancelled = any(response.finish == "cancelled" for response in trace.responses)
-            _note(trace.prompt_id, trace.prompt, trace.error is None and not cancelled, self._done)
+            asked = Asked(text=trace.prompt, fingerprint=trace.asked)
+            _note(trace.prompt_id, asked, trace.error is None and not cancelled, self._done)
 
     def _write(self, line: bytes) -> None:
         try:
@@ -224,9 +243,9 @@ def _open_to_append(path: Path) -> int:
     return handle
 
 
-def _mend(folder: Path, handle: int, run: Run) -> dict[str, str]:
+def _mend(folder: Path, handle: int, run: Run) -> dict[str, Asked]:
     """Return the finished prompts by id; move an unfinished last line to ``traces.torn``."""
-    done: dict[str, str] = {}
+    done: dict[str, Asked] = {}
     whole = 0
     with os.fdopen(os.dup(handle), "rb", buffering=1 << 20) as file:
         file.seek(0)
@@ -242,7 +261,7 @@ def _mend(folder: Path, handle: int, run: Run) -> dict[str, str]:
     return done
 
 
-def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, done: dict[str, str]) -> None:
+def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, done: dict[str, Asked]) -> None:
     try:
         check_trace(decode(_TRACE, line), run)
     except ValueError:
@@ -264,12 +283,12 @@ def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, don
         _note_head(decode(_HEAD, line), done)
 
 
-def _note_head(head: Head, done: dict[str, str]) -> None:
-    _note(head.prompt_id, head.prompt, head.error is None and not head.cancelled, done)
+def _note_head(head: Head, done: dict[str, Asked]) -> None:
+    _note(head.prompt_id, Asked.of(head), head.error is None and not head.cancelled, done)
 
 
-def _note(prompt_id: str, prompt: str, finished: bool, done: dict[str, str]) -> None:
+def _note(prompt_id: str, asked: Asked, finished: bool, done: dict[str, Asked]) -> None:
     if finished:
-        done[prompt_id] = prompt
+        done[prompt_id] = asked
     else:
         done.pop(prompt_id, None)

@@ -232,7 +232,8 @@ class LiveSession:
             pass
         while self.unsaved and self._recorder is not None:
             try:
-                self._recorder.append(self.unsaved[0])
+                trace = self.unsaved[0]
+                self._recorder.append(trace, self._prompts[trace.prompt_id])
             except ItxError as error:
                 self.failure = error
                 return False
@@ -271,7 +272,7 @@ class LiveSession:
     def _open_recorder(self, run: Run) -> Recorder:
         from itx.runs.recorder import Recorder
 
-        return Recorder.begin(self.source.folder, run)
+        return Recorder.begin(self.source.folder, run, self.source.prompts)
 
     def _next_prompt(self) -> Prompt | None:
         with self._wake:
@@ -286,14 +287,14 @@ class LiveSession:
         try:
             for event in comparer.compare(prompt, cancelled):
                 if isinstance(event, Finished):
-                    self._record(event.trace)
+                    self._record(event.trace, prompt)
                 self.notes.append(event)
         except ItxError as error:
             self.notes.append(PromptFailed(prompt.id, error))
 
-    def _record(self, trace: Trace) -> None:
+    def _record(self, trace: Trace, prompt: Prompt) -> None:
         assert self._recorder is not None
         try:
-            self._recorder.append(trace)
+            self._recorder.append(trace, prompt)
         except ItxError as error:
             self.notes.append(NotRecorded(trace, error))

@@ -80,6 +80,21 @@ def test_given_responses_are_scored_and_not_generated(itx: Caller, weights: Path
     assert set(response.scores) == {"full"}
 
 
+def test_changed_responses_are_not_taken_for_those_recorded(itx: Caller, weights: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given.jsonl"
+    words = ("run", weights / "base", f"full={weights / 'full'}", "--max-new-tokens", 3, "--out", tmp_path / "run")
+    given.write_text('{"id": "a", "prompt": "river", "response": "FIRST"}\n')
+    assert itx(*words, "--responses", given).code == 0
+    assert itx(*words, "--responses", given).code == 0
+    given.write_text('{"id": "a", "prompt": "river", "response": "SECOND"}\n')
+    for option in ("--responses", "--prompts"):
+        changed = itx(*words, option, given)
+        assert changed.code == 1
+        assert "under the id 'a'" in changed.err
+        assert "--out" in changed.err
+    assert read(tmp_path / "run")["a"].responses[0].text == "FIRST"
+
+
 def test_run_needs_one_of_prompts_and_responses(itx: Caller, weights: Path, prompts: Path, tmp_path: Path) -> None:
     models = (weights / "base", weights / "full")
     assert itx("run", *models, "--out", tmp_path / "run").code == 2

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from itx.errors import RunError, WeightsError, WindowError
-from itx.records import Trace
+from itx.records import Prompt, Trace
+from itx.runs.asked import fingerprint_prompt
 from itx.runs.recorder import Recorder
 from itx.runs.recording import Recording
 from itx.tui.answers import Exchange
@@ -56,8 +57,6 @@ async def test_a_streamed_answer_ends_as_the_recorded_one(tmp_path: Path) -> Non
 async def test_events_make_the_same_answer_as_the_trace(tmp_path: Path) -> None:
     comparer = make_comparer()
     source = live_source(tmp_path / "run", comparer, [])
-    from itx.records import Prompt
-
     exchange = Exchange("x", "?")
     events = list(comparer.compare(Prompt(id="x", prompt="?"), lambda: False))
     for event in events[:-1]:
@@ -172,10 +171,10 @@ async def test_a_full_disk_is_said_and_the_trace_stays_and_can_be_exported(
     full = True
     append = Recorder.append
 
-    def refuse(recorder: Recorder, trace: Trace) -> None:
+    def refuse(recorder: Recorder, trace: Trace, prompt: Prompt) -> None:
         if full:
             raise RunError("No space is left for the run.", "Make room.")
-        append(recorder, trace)
+        append(recorder, trace, prompt)
 
     monkeypatch.setattr(Recorder, "append", refuse)
     source = live_source(tmp_path / "run", make_comparer(), ["one"])
@@ -187,7 +186,8 @@ async def test_a_full_disk_is_said_and_the_trace_stays_and_can_be_exported(
         await until(pilot, lambda: any(tmp_path.glob("itx-*.md")))
         full = False
     assert live(app).unsaved == []
-    assert Recording.open(source.folder).trace("q1").prompt == "one"
+    kept = Recording.open(source.folder).trace("q1")
+    assert (kept.prompt, kept.asked) == ("one", fingerprint_prompt(source.prompts[0]))
 
 
 async def test_leaving_while_a_prompt_runs_records_what_is_there(tmp_path: Path) -> None:
@@ -209,6 +209,17 @@ async def test_a_folder_that_has_a_run_is_gone_on_with(tmp_path: Path) -> None:
     async with piloted(source) as (app, pilot):
         await until(pilot, lambda: [item.status for item in app.session.items] == ["done", "done"])
     assert comparer.asked == ["q2"]
+
+
+async def test_an_id_that_stands_for_another_prompt_now_is_refused(tmp_path: Path) -> None:
+    source = live_source(tmp_path / "run", make_comparer(), ["one"])
+    async with piloted(source) as (app, pilot):
+        await until(pilot, lambda: app.session.items[0].status == "done")
+    changed = live_source(tmp_path / "run", make_comparer(), ["two"])
+    async with piloted(changed) as (app, pilot):
+        await until(pilot, lambda: live(app).failure is not None)
+        assert "another text under the id 'q1'" in str(live(app).failure)
+    Recorder.begin(source.folder, build_run(("lora",)), source.prompts).close()
 
 
 async def test_keys_stay_quick_at_200_tokens_a_second(tmp_path: Path) -> None:
