@@ -15,7 +15,7 @@ from itx.compare.decoding import check_decoding
 from itx.compare.events import Loading
 from itx.compare.request import Request
 from itx.errors import UsageError
-from itx.models.checks import check_context, check_ids
+from itx.models.checks import check_context, check_effect, check_ids
 from itx.models.contract import Engine
 from itx.models.load import find_base, load_engines
 from itx.models.options import Options
@@ -59,6 +59,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     probe = contexts.make(Prompt(id="probe", prompt="Hello"))
     for engine in loaded.engines:
         warnings += [warning for warning in check_context(engine, probe[engine.name].ids) if warning not in warnings]
+    warnings += check_effect(base, tuned, probe[base.name].ids)
     run = Run(
         schema=SCHEMA,
         itx=__version__,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itx.errors import MismatchError
 from itx.models.contract import Engine, Vocabulary
 
@@ -15,6 +18,8 @@ PROBES = (
 )
 """Texts that every pair of vocabularies must read as the same ids."""
 
+_PROBED = 12
+"""Ids of a context, and as many of a text, that a probe of the logits feeds."""
 _REFUSAL = "Compare models with the same tokenizer; check that BASE is what TUNED was made from."
 
 
@@ -41,11 +46,35 @@ def check_ids(base: Engine, tuned: Sequence[Engine]) -> list[str]:
                 f"{engine.name} ends its responses with {_name_ids(engine)} and base with {_name_ids(base)}: "
                 "each stops at its own."
             )
-        if not engine.adapter and engine.fingerprint == base.fingerprint:
-            warnings.append(f"{engine.name} has the same weights as base: nothing was tuned.")
         if engine.dtype != base.dtype:
             warnings.append(f"{engine.name} computes in {engine.dtype} and base in {base.dtype}: rounding adds shift.")
     return warnings
+
+
+def check_effect(base: Engine, tuned: Sequence[Engine], ids: Sequence[int]) -> list[str]:
+    """Return a warning for each tuned model whose logits behind a probe are base's own to the bit.
+
+    ``ids`` are a context with the chat's markers; text follows them, because some tunings show only in attention to
+    what went before. One short forward pass a model. Raises MemoryExhaustedError.
+    """
+    known = min(engine.vocab_size for engine in [base, *tuned])
+    probe = [token for token in [*ids[:_PROBED], *base.vocabulary.encode(PROBES[0])[:_PROBED]] if token < known]
+    before = _probe(base, probe)
+    warnings = []
+    for engine in tuned:
+        width = min(engine.vocab_size, base.vocab_size)
+        if not engine.adapter and engine.fingerprint == base.fingerprint:
+            warnings.append(f"{engine.name} has the same weights as base: nothing was tuned.")
+        elif np.array_equal(_probe(engine, probe)[:, :width], before[:, :width]):
+            warnings.append(
+                f"{engine.name} changes nothing that a probe prompt shows: its logits are exactly base's. "
+                "Check that its weights were saved after the tuning, and the scale (lora_alpha) of an adapter."
+            )
+    return warnings
+
+
+def _probe(engine: Engine, ids: Sequence[int]) -> NDArray[np.float32]:
+    return engine.arithmetic.export(engine.stream().extend(ids))
 
 
 def check_context(engine: Engine, ids: Sequence[int]) -> list[str]:

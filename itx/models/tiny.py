@@ -2,8 +2,9 @@
 
 References are ``tiny:SEED`` or ``tiny:SEED?KEY=VALUE&…`` with the keys ``tuned`` (how far the weights are moved, 0 not
 at all), ``slow`` (seconds a token), ``fail`` (a stream runs out of memory at its n-th id), ``window``, ``chunk`` and
-``added`` (columns behind the others, as a tuning adds them). Ids 0–255 are bytes, then BOS, EOS and padding columns that no text uses. Logits are a pure function of the seed and
-the ids seen, the same for every way of cutting them into chunks.
+``added`` (columns behind the others, as a tuning adds them). Ids 0–255 are bytes, then BOS, EOS and padding columns
+that no text uses. Logits are a pure function of the seed and the ids seen, the same for every way of cutting them into
+chunks.
 """
 
 from __future__ import annotations

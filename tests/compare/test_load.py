@@ -108,6 +108,11 @@ def test_another_scale_of_the_same_adapter_is_another_model(tmp_path: Path) -> N
     assert "weights of tuned" in difference
 
 
+def test_a_model_that_is_base_is_said() -> None:
+    (warning,) = load("tiny:1").run.warnings
+    assert "nothing was tuned" in warning
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

@@ -157,14 +157,6 @@ def test_an_adapter_equals_its_merged_checkpoint(base: Path, tmp_path: Path) -> 
     assert torch.allclose(forward(tuned.model), forward(merged), atol=1e-4)
 
 
-def test_an_adapter_that_changes_nothing_is_named(base: Path, tmp_path: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    get_peft_model(model, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(tmp_path / "a")
-    _, warnings = load(base, tmp_path / "a")
-    assert len(warnings) == 1
-    assert "changes nothing" in warnings[0]
-
-
 def test_another_name_of_the_base_is_a_warning(tmp_path: Path) -> None:
     base = write_llama(tmp_path / "base")
     adapter = write_adapter(base, tmp_path / "adapter", named="somebody/another-model")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from itx.errors import MismatchError
-from itx.models.checks import check_context, check_ids
+from itx.models.checks import check_context, check_effect, check_ids
 from itx.models.torch.engine import TorchEngine
 from tests.models.loading import load
 from tests.support.llamas import Shape, build_tokenizer, build_wide_tokenizer, write_adapter, write_llama, write_tuned
@@ -103,9 +106,53 @@ def test_another_end_of_response_is_said(base: Path, tmp_path: Path) -> None:
     assert "(7)" in warning
 
 
+def probe(base: Path, *tuned: Path) -> list[str]:
+    engines, warnings = load(base, *tuned)
+    assert warnings == []
+    return check_effect(engines[0], engines[1:], engines[0].vocabulary.encode("<s><|user|>Hello"))
+
+
+def write_lora(base: Path, folder: Path, strength: float = 0.1, **settings: Any) -> Path:
+    """Write an adapter on the queries whose up-projections, and all it saves whole, are moved by noise."""
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    options = {"target_modules": ["q_proj"], "task_type": "CAUSAL_LM"} | settings
+    wrapped = get_peft_model(model, LoraConfig(**options))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, value in wrapped.named_parameters():
+            if value.requires_grad and ("modules_to_save" in name or "lora_B" in name):
+                value.add_(torch.randn_like(value) * (strength if "lora_B" in name else 0.1))
+    wrapped.save_pretrained(folder)
+    return folder
+
+
 def test_the_same_weights_twice_are_said(base: Path) -> None:
-    (warning,) = check(base, base)
+    (warning,) = probe(base, base)
     assert "same weights" in warning
+
+
+def test_a_tuning_that_changes_nothing_is_said_of_it_alone(base: Path, tmp_path: Path) -> None:
+    """By what it computes: matrices of zeros, a scale of zero, and a copy of base that was saved again."""
+    zeros = write_lora(base, tmp_path / "zeros", strength=0)
+    unscaled = write_lora(base, tmp_path / "unscaled", lora_alpha=0)
+    copied = write_tuned(base, tmp_path / "copied", strength=0)
+    (copied / "config.json").write_text((copied / "config.json").read_text() + "\n")
+    real = write_lora(base, tmp_path / "real")
+    warnings = probe(base, zeros, real, unscaled, copied)
+    assert [warning.split()[0] for warning in warnings] == ["t0", "t2", "t3"]
+    assert all("changes nothing" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("saved", ["lm_head", "embed_tokens", "norm"])
+def test_a_module_saved_whole_is_a_change(base: Path, tmp_path: Path, saved: str) -> None:
+    """Beside up-projections of zeros."""
+    assert probe(base, write_lora(base, tmp_path / "saved", strength=0, modules_to_save=[saved])) == []
+
+
+def test_a_probe_is_longer_than_a_short_context(base: Path, tmp_path: Path) -> None:
+    """Queries alone change nothing at the first id, which attends to itself."""
+    engines, _ = load(base, write_lora(base, tmp_path / "real"))
+    assert check_effect(engines[0], engines[1:], [5]) == []
 
 
 def test_bos_within_a_context_is_said(base: Path) -> None:

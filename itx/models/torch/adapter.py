@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -130,13 +129,3 @@ def attach_adapter(base: PreTrainedModel, folder: Path, file: Path, text: str) -
             )
     shared.requires_grad_(False)
     return shared
-
-
-def count_silent(model: nn.Module) -> tuple[int, int]:
-    """Return how many of the adapter's up-projections are all zeros, and how many it has (LoRA-like adapters)."""
-    silent = total = 0
-    for name, value in model.named_parameters():
-        if ".lora_B." in name or "lora_embedding_B" in name:
-            total += 1
-            silent += not bool(torch.count_nonzero(value))
-    return silent, total

@@ -16,7 +16,7 @@ from transformers.utils import logging
 from itx.errors import UsageError, WeightsError
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference, read_adapter_base
-from itx.models.torch.adapter import attach_adapter, count_silent
+from itx.models.torch.adapter import attach_adapter
 from itx.models.torch.advice import advise, first_line
 from itx.models.torch.engine import TorchEngine
 from itx.models.torch.fingerprint import fingerprint_files, list_decisive
@@ -131,11 +131,6 @@ class TorchLoader:
             )
         with memory_watched(f"the adapter {reference.name}"):
             model = attach_adapter(base.model, folder, file, reference.text)
-        silent, total = count_silent(model)
-        if total and silent == total:
-            self.warnings.append(
-                f"The adapter {reference.name} changes nothing: all of its {total} up-projections are zero."
-            )
         self._warn_of_other_base(reference, folder, base)
         vocabulary = base.vocabulary
         if has_tokenizer(folder):
