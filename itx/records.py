@@ -61,6 +61,10 @@ class ContextPolicy(Record, frozen=True, kw_only=True):
     system: str | None = None
     template_source: str | None = None
     """Where the chat template came from: a file, a built-in's name, or the folder of a model."""
+    base_template: str | None = None
+    """Fingerprint of the template that makes the base's context under the policy ``jinja``."""
+    base_template_source: str | None = None
+    """Where that template came from."""
 
 
 class Thresholds(Record, frozen=True, kw_only=True):

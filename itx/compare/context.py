@@ -59,6 +59,8 @@ class ContextMaker:
             template=self._template.fingerprint,
             system=self._system,
             template_source=self._template.source,
+            base_template=self._base_template and self._base_template.fingerprint,
+            base_template_source=self._base_template and self._base_template.source,
         )
 
     def make(self, prompt: Prompt) -> Mapping[str, Context]:

@@ -56,6 +56,12 @@ def _shorten(fingerprint: str) -> str:
     return f"{kind}:{digits[:16]}…" if len(digits) > 16 else fingerprint
 
 
+def _say_template(fingerprint: str | None, source: str | None) -> str:
+    if not fingerprint:
+        return "none"
+    return code(_shorten(fingerprint)) + (f" from {code(source)}" if source else "")
+
+
 def _list_settings(run: Run) -> list[str]:
     decoding, context, engine = run.decoding, run.context, run.engine
     if decoding.temperature:
@@ -63,8 +69,9 @@ def _list_settings(run: Run) -> list[str]:
         how += f", seed {decoding.seed}"
     else:
         how = "greedy"
-    source = f" from {code(context.template_source)}" if context.template_source else ""
-    template = f"{code(_shorten(context.template))}{source}" if context.template else "none"
+    template = _say_template(context.template, context.template_source)
+    base_template = _say_template(context.base_template, context.base_template_source)
+    of_base = f"; the base's template {base_template}" if context.base_template else ""
     system = code(context.system) if context.system else "none"
     threads = f"chunks of {engine.chunk} tokens, {engine.threads} threads, {escape_inline(engine.kv)} cache"
     attention = (
@@ -75,7 +82,7 @@ def _list_settings(run: Run) -> list[str]:
     tuned_on = f"{code(data.reference)}, {data.rows:,} rows, {code(data.fingerprint)}" if data else "not given"
     return [
         f"Decoding: {how}, at most {decoding.max_new_tokens} new tokens",
-        f"Context: policy {code(context.policy)}; chat template {template}; system prompt {system}",
+        f"Context: policy {code(context.policy)}; chat template {template}{of_base}; system prompt {system}",
         f"Tuning data: {tuned_on}",
         f"Shift classes by the scorer's rank of the emitted token: unshifted ≤ {run.thresholds.unshifted} "
         f"\\< marginal ≤ {run.thresholds.marginal} \\< shifted (Lin et al. 2023, arXiv 2312.01552)",

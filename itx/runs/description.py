@@ -96,8 +96,8 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
         compare("authors", recorded.authors, wanted.authors)
     for field in recorded.decoding.__struct_fields__:
         compare(field.replace("_", "-"), getattr(recorded.decoding, field), getattr(wanted.decoding, field))
-    for field in ("policy", "template", "system"):
-        compare(f"context {field}", getattr(recorded.context, field), getattr(wanted.context, field))
+    for field in ("policy", "template", "base_template", "system"):
+        compare(f"context {field.replace('_', ' ')}", getattr(recorded.context, field), getattr(wanted.context, field))
     for field in recorded.thresholds.__struct_fields__:
         compare(f"threshold {field}", getattr(recorded.thresholds, field), getattr(wanted.thresholds, field))
     compare("tuning data", recorded.data and recorded.data.fingerprint, wanted.data and wanted.data.fingerprint)

@@ -60,7 +60,11 @@ def test_the_policy_is_recorded(tmp_path: Path) -> None:
     assert record.template == TEMPLATE.fingerprint
     file = tmp_path / "base.jinja"
     file.write_text("x")
-    assert ContextMaker(BASE, [ONE], str(file), TEMPLATE).record.policy == "jinja"
+    assert (record.base_template, record.base_template_source) == (None, None)
+    scorers = ContextMaker(BASE, [ONE], str(file), TEMPLATE).record
+    assert (scorers.policy, scorers.template) == ("jinja", TEMPLATE.fingerprint)
+    assert scorers.base_template == ChatTemplate("x", "elsewhere").fingerprint
+    assert scorers.base_template_source == str(file)
     with pytest.raises(UsageError):
         ContextMaker(BASE, [ONE], "sane", TEMPLATE)
 

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from itx.records import Context, DataReference, Decoding, Model, Trace
+from itx.records import Context, ContextPolicy, DataReference, Decoding, Model, Trace
 from itx.report.figures import summarise
 from itx.report.markdown import write_markdown
 from itx.report.summary import write_summary
@@ -276,3 +276,13 @@ def test_shares_in_words() -> None:
     assert say_share(6, 41) == "6 (15 %)"
     assert say_share(0, 0) == "0"
     assert say_share(1234, 12340) == "1,234 (10 %)"
+
+
+def test_the_template_of_the_bases_context_is_named() -> None:
+    context = ContextPolicy(
+        policy="jinja", template="sha256:1", base_template="sha256:" + "2" * 64, base_template_source="base.jinja"
+    )
+    written = write_markdown(build_run(context=context), [])
+    assert "policy `jinja`; chat template `sha256:1`; the base's template `sha256:2222222222222222…` from" in written
+    assert "`base.jinja`" in written
+    assert "base's template" not in write_markdown(build_run(), [])

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itx.errors import RunError
-from itx.records import DataReference, Decoding, Prompt, Thresholds, Trace
+from itx.records import ContextPolicy, DataReference, Decoding, Prompt, Thresholds, Trace
 from itx.runs.recorder import Recorder
 from itx.runs.recording import Recording
 from tests.support.traces import build_run, build_trace, build_traces, write_run
@@ -373,6 +373,16 @@ def test_resume_says_what_differs(tmp_path: Path, changes: dict[str, object], sa
     with pytest.raises(RunError) as caught:
         Recorder.resume(tmp_path, build_run(**changes))
     assert said in caught.value.cause
+
+
+def test_resume_refuses_another_context_of_the_base(tmp_path: Path) -> None:
+    run = build_run(context=ContextPolicy(policy="jinja", base_template="sha256:1", base_template_source="a.jinja"))
+    write_run(tmp_path, run, [])
+    moved = msgspec.structs.replace(run.context, base_template_source="b.jinja")
+    Recorder.resume(tmp_path, msgspec.structs.replace(run, context=moved)).close()
+    changed = msgspec.structs.replace(run.context, base_template="sha256:2")
+    with pytest.raises(RunError, match="context base template was sha256:1, now sha256:2"):
+        Recorder.resume(tmp_path, msgspec.structs.replace(run, context=changed))
 
 
 def test_resume_says_which_weights_differ_but_not_where_they_lie(tmp_path: Path) -> None:
