@@ -54,13 +54,14 @@ class ContextMaker:
     @property
     def record(self) -> ContextPolicy:
         """What the run records of the policy."""
+        of_base = self._base_template
         return ContextPolicy(
-            policy="jinja" if self._base_template else self._policy,
+            policy=self._policy if of_base is None else "jinja",
             template=self._template.fingerprint,
             system=self._system,
             template_source=self._template.source,
-            base_template=self._base_template and self._base_template.fingerprint,
-            base_template_source=self._base_template and self._base_template.source,
+            base_template=None if of_base is None else of_base.fingerprint,
+            base_template_source=None if of_base is None else of_base.source,
         )
 
     def make(self, prompt: Prompt) -> Mapping[str, Context]:
