@@ -85,13 +85,18 @@ class Comparison:
         if not prompt.given:
             return [_Part(engine, None) for engine in self._authors]
         tuned = self._run.tuned[0].name
-        parts = []
+        parts: list[_Part] = []
         for given in prompt.given:
             name = given.author or tuned
             if name not in self._engines:
                 raise InputError(
                     f"The response to prompt {prompt.id} names the author {name}, which is no model of this run.",
                     f"The models are: {', '.join(self._engines)}.",
+                )
+            if any(part.author.name == name for part in parts):
+                raise InputError(
+                    f"Prompt {prompt.id} has two responses of {name} (a response without an author is {tuned}'s).",
+                    "Name another author, or give one of the two an id of its own.",
                 )
             parts.append(_Part(self._engines[name], given))
         return parts

@@ -56,6 +56,19 @@ def _check_length(name: str, values: Sized, length: int) -> None:
         raise ValueError(f"{name} has {len(values)} entries for {length} positions")
 
 
+def has_impossible_figure(trace: Trace) -> bool:
+    """Return True where a log-prob, an entropy or a divergence is not a number, or beyond what a model can give."""
+    for response in trace.responses:
+        columns = [response.logp, response.entropy]
+        for score in response.scores.values():
+            columns += [score.logp, score.entropy, score.kl_author_scorer, score.kl_scorer_author, score.js]
+        tops = [*response.top, *(top for score in response.scores.values() for top in score.top)]
+        columns += [[logp for _, logp in top] for top in tops]
+        if not all(abs(value) < _LARGEST for column in columns for value in column):
+            return True
+    return False
+
+
 def _check_figures(name: str, values: Sequence[float]) -> None:
     if values and not (min(values) > -_LARGEST and max(values) < _LARGEST):
         raise ValueError(f"{name} has a figure beyond {_LARGEST:g}")

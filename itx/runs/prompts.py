@@ -201,7 +201,9 @@ def _make_given(row: _Row) -> GivenResponse:
         raise ValueError("it needs either response or response_ids")
     if row.response_ids is not None and any(token < 0 for token in row.response_ids):
         raise ValueError("a negative token id in response_ids")
-    return GivenResponse(author=row.author, text=row.response, ids=row.response_ids)
+    # A blank author says as little as none: the first tuned model's.
+    author = row.author if row.author and row.author.strip() else None
+    return GivenResponse(author=author, text=row.response, ids=row.response_ids)
 
 
 def _join(known: Prompt | None, prompt: Prompt, given: GivenResponse) -> Prompt:

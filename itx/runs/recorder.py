@@ -19,7 +19,7 @@ import msgspec
 from itx.errors import RunError
 from itx.records import Prompt, Run, Trace
 from itx.runs.asked import Asked, fingerprint_prompt
-from itx.runs.check import check_run, check_trace
+from itx.runs.check import check_run, check_trace, has_impossible_figure
 from itx.runs.description import find_differences, is_run, read_description, sync_folder, write_description
 from itx.runs.lines import DESCRIPTION, TORN, TRACES, Head, decode, refuse_line
 from itx.runs.lock import LOCK, FolderLock
@@ -214,10 +214,10 @@ def _encode(trace: Trace, run: Run) -> bytes:
         line = msgspec.json.encode(trace)
         check_trace(decode(_TRACE, line), run)
     except (UnicodeEncodeError, ValueError) as error:
-        raise RunError(
-            f"The findings of prompt {trace.prompt_id} cannot be recorded: {error}.",
-            "A figure that is not a number comes from weights that overflow: try --dtype float32.",
-        ) from error
+        remedy = "Leave this prompt out; the others can be recorded."
+        if has_impossible_figure(trace):
+            remedy = "A figure that is not a number comes from weights that overflow: try --dtype float32."
+        raise RunError(f"The findings of prompt {trace.prompt_id} cannot be recorded: {error}.", remedy) from error
     return line + b"\n"
 
 

@@ -60,6 +60,28 @@ def test_files_that_are_no_prompts(world: World, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_two_responses_that_turn_out_to_be_of_one_author(world: World, tmp_path: Path) -> None:
+    """Which model a response without an author belongs to is known once the models are: the rest runs on."""
+    rows = [
+        {"id": "twice", "prompt": "bread?", "response": "Mix flour"},
+        {"id": "twice", "prompt": "bread?", "response": "Mix water", "author": "tuned"},
+        {"id": "blank", "prompt": "bread?", "response": "Mix flour", "author": " "},
+        {"id": "blank", "prompt": "bread?", "response": "Mix water"},
+        {"id": "good", "prompt": "bread?", "response": "Mix flour"},
+        {"id": "good", "prompt": "bread?", "response": "Mix water", "author": "base"},
+    ]
+    file = write_prompts(tmp_path / "responses.jsonl", rows)
+    done = run_itx("run", world.base, world.full, *SHORT, "--responses", file, "--out", "run", folder=tmp_path)
+    assert done.code == 3, done.text
+    assert "two responses of tuned" in done.err
+    assert "line 4" in done.err, "what the file alone shows is told by its line"
+    assert "overflow" not in done.err
+    traces = read_traces(tmp_path / "run")
+    assert traces["twice"].error is not None
+    assert {response.author for response in traces["good"].responses} == {"tuned", "base"}
+    assert [response.author for response in traces["blank"].responses] == ["tuned"]
+
+
 def test_given_ids_that_no_model_knows(world: World, tmp_path: Path) -> None:
     rows = [
         {"id": "good", "prompt": "bread?", "response": "Mix flour"},

@@ -439,15 +439,22 @@ def test_what_cannot_be_read_back_is_not_written(tmp_path: Path) -> None:
     trace = build_traces(run, 1)[0]
     response = trace.responses[0]
     endless = msgspec.structs.replace(response, logp=[float("nan"), *response.logp[1:]])
+    scorer, score = next(iter(response.scores.items()))
+    infinite = msgspec.structs.replace(score, top=[[(1, -float("inf"))], *score.top[1:]])
+    far = msgspec.structs.replace(response, scores={scorer: infinite})
     short = msgspec.structs.replace(response, entropy=response.entropy[1:])
     with Recorder.create(tmp_path, run) as recorder:
-        for broken in (
-            msgspec.structs.replace(trace, responses=[endless]),
-            msgspec.structs.replace(trace, responses=[short]),
-            msgspec.structs.replace(trace, prompt="\ud800"),
+        for changes, overflows in (
+            ({"responses": [endless]}, True),
+            ({"responses": [far]}, True),
+            ({"responses": [short]}, False),
+            ({"responses": [response, response]}, False),
+            ({"prompt": "\ud800"}, False),
         ):
-            with pytest.raises(RunError, match="prompt 1 cannot be recorded"):
-                recorder.append(broken)
+            with pytest.raises(RunError, match="prompt 1 cannot be recorded") as caught:
+                recorder.append(msgspec.structs.replace(trace, **changes))
+            assert caught.value.remedy
+            assert ("overflow" in caught.value.remedy) is overflows
         assert recorder.finished == set()
     assert (tmp_path / "traces.jsonl").read_bytes() == b""
 
