@@ -104,6 +104,24 @@ class EngineFacts(Record, frozen=True, kw_only=True):
     kv: str = "float32"
 
 
+class Floor(Record, frozen=True, kw_only=True):
+    """What one model of a run differs from itself by, measured when it was loaded: the noise floor of its dtype.
+
+    It wrote ``positions`` tokens greedily, one at a time, and scored them in chunks, as scorers do; an EOS does not
+    count. ``kl_mean`` is in nats, ``unshifted`` a fraction.
+    """
+
+    model: str
+    dtype: str
+    kl_mean: float
+    unshifted: float
+    positions: int
+
+    def __post_init__(self) -> None:
+        if self.positions < 1 or not (0 <= self.unshifted <= 1 and 0 <= self.kl_mean < float("inf")):
+            raise ValueError("a noise floor needs positions >= 1, 0 <= unshifted <= 1 and a finite kl_mean >= 0")
+
+
 class Run(Record, frozen=True, kw_only=True):
     """``run.json``: everything that must be known to repeat a run."""
 
@@ -122,6 +140,8 @@ class Run(Record, frozen=True, kw_only=True):
     """Whose responses were generated; empty in runs that do not say."""
     warnings: list[str] = []
     """What the checks at load found that a reader must know."""
+    floors: list[Floor] = []
+    """One for each dtype but plain float32, of the first model that has it; empty in runs that did not measure."""
 
     @property
     def base(self) -> Model:

@@ -13,6 +13,7 @@ from itx.compare.comparison import Comparison
 from itx.compare.context import ContextMaker, find_template
 from itx.compare.decoding import check_decoding
 from itx.compare.events import Loading
+from itx.compare.floor import measure_floors
 from itx.compare.request import Request
 from itx.errors import UsageError
 from itx.models.checks import check_context, check_effect, check_ids
@@ -60,6 +61,8 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     for engine in loaded.engines:
         warnings += [warning for warning in check_context(engine, probe[engine.name].ids) if warning not in warnings]
     warnings += check_effect(base, tuned, probe[base.name].ids)
+    chunk = request.chunk or min(engine.chunk for engine in loaded.engines)
+    floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))
     run = Run(
         schema=SCHEMA,
         itx=__version__,
@@ -70,13 +73,14 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
         context=contexts.record,
         thresholds=request.thresholds,
         engine=EngineFacts(
-            chunk=request.chunk or min(engine.chunk for engine in loaded.engines),
+            chunk=chunk,
             threads=base.threads,
             kv=base.dtype,
         ),
         versions=_read_versions(),
         authors=authors,
         warnings=warnings,
+        floors=floors,
     )
     return Comparison(loaded.engines, run, authors, contexts)
 
