@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from itx import __version__
 from itx.cli import compare, export, recorded, report, run
 from itx.errors import EXIT_FAILED, ItxError
+
+_INTERRUPTED = 130
+"""What Typer makes of Ctrl-C, without a word."""
+_STOPPED = ItxError("Stopped. What was recorded is kept.", "The same command starts again.")
 
 app = typer.Typer(
     name="itx",
@@ -49,15 +53,25 @@ app.command("report")(report.report)
 app.command("export")(export.export)
 
 
+def _fail(error: ItxError) -> NoReturn:
+    from itx.text import sanitise
+
+    typer.echo(f"itx: {sanitise(str(error))}", err=True)
+    sys.exit(error.exit_code)
+
+
 def main() -> None:
-    """Run the command line; an ItxError becomes its message on stderr and its exit code."""
+    """Run the command line; an ItxError becomes its message on stderr and its exit code, Ctrl-C does, too."""
     try:
         app()
     except ItxError as error:
-        from itx.text import sanitise
-
-        typer.echo(f"itx: {sanitise(str(error))}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error)
+    except KeyboardInterrupt:
+        _fail(_STOPPED)
+    except SystemExit as leaving:
+        if leaving.code != _INTERRUPTED:
+            raise
+        _fail(_STOPPED)
     except MemoryError:
         typer.echo(
             "itx: out of memory. Finished prompts are kept. Try --dtype bfloat16, or a smaller --chunk.", err=True

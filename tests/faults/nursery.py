@@ -8,6 +8,7 @@ signal that ended it). Variables that libraries read at import have no effect he
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -23,6 +24,8 @@ import itx.cli.headless
 import itx.compare.load
 import itx.models.torch.load
 import itx.report.markdown
+from itx.cli.main import app
+from itx.errors import RunError
 
 IMPORTED = (peft, torch, transformers, itx.cli.headless, itx.compare.load, itx.models.torch.load, itx.report.markdown)
 
@@ -47,6 +50,9 @@ def become(request: dict[str, object]) -> None:
 
 def main() -> None:
     """Serve until stdin ends."""
+    # Typer imports the rest of what it needs when it first reads a command line.
+    with contextlib.suppress(RunError):
+        app(["open", "no such run"])
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
