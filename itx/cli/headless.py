@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -131,7 +132,7 @@ def record_all(
                 say(f"{len(gathered.prompts) - len(waiting)} of {len(gathered.prompts)} prompts are recorded already")
             succeeded = len(gathered.prompts) - len(waiting)
             for number, prompt in enumerate(waiting, start=1):
-                label = f"{number}/{len(waiting)} {prompt.id}"
+                label = sanitise(f"{number}/{len(waiting)} {prompt.id}", keep_newlines=False)
                 trace = ask(comparer, prompt, interrupt, label)
                 recorder.append(trace, prompt)
                 say(f"{label}: {describe(trace)}")
@@ -145,7 +146,8 @@ def record_all(
                     say(f"stopped after {number} of {len(waiting)} prompts; the same command goes on from here")
                     return EXIT_FAILED
     if show is None:
-        typer.echo(folder)
+        # To a program the very bytes of the name, to a terminal nothing that it would obey.
+        typer.echo(sanitise(str(folder), keep_newlines=False) if sys.stdout.isatty() else os.fsencode(folder))
     if failed:
         say(f"{len(failed)} failed:")
         for reason in failed:

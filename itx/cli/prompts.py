@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itx.cli.encoding import check_text
 from itx.errors import InputError, UsageError
 from itx.records import Prompt, Record
 
@@ -29,6 +30,9 @@ def gather_prompts(text: str | None, path: Path | None, limit: int | None) -> Ga
     if text is not None:
         if not text.strip():
             raise UsageError("--prompt is empty.", "--prompt 'Tell me about …'")
+        check_text(
+            "--prompt", text, "Write it in UTF-8 (locale shows what is set), or give a UTF-8 file: --prompts FILE"
+        )
         return Gathered(prompts=[Prompt(id="1", prompt=text)])
     if path is None:
         return Gathered(prompts=[])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from itx.cli import options
+from itx.cli.encoding import check_text, spell_word
 from itx.cli.options import EngineName
 from itx.compare.request import Request
 from itx.errors import UsageError
@@ -43,10 +44,15 @@ class Settings:
 
         Two references or more are BASE TUNED…; one alone is an adapter. Raises UsageError naming the wrong word.
         """
+        for reference in references:
+            check_text("The name of a model", reference, "Rename its folder, or link to it by a name in UTF-8 (ln -s).")
+        for option, value in (("--context", self.context), ("--chat-template", self.chat_template)):
+            check_text(option, value or "", "Rename the file, or link to it by a name in UTF-8 (ln -s).")
+        check_text("--system-prompt", self.system_prompt or "", "Write it in UTF-8 (locale shows what is set).")
         return Request(
             base=references[0] if len(references) > 1 else None,
             tuned=references[1:] or references,
-            command=["itx", *sys.argv[1:]],
+            command=["itx", *map(spell_word, sys.argv[1:])],
             decoding=Decoding(
                 max_new_tokens=self.max_new_tokens,
                 temperature=self.temperature,

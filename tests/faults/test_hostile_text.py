@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.faults.conftest import World
-from tests.faults.running import read_traces, run_itx, write_prompts
+from tests.faults.running import command, environment, read_traces, run_itx, write_prompts
 from tests.support.terminal import Terminal
 from tests.support.traces import build_run, build_traces, write_run
 
@@ -44,6 +45,44 @@ def test_in_plain_text_of_a_live_comparison(world: World, tmp_path: Path) -> Non
     done = run_itx("compare", world.base, world.full, "--prompt", asked, "--max-new-tokens", "60", folder=tmp_path)
     assert done.code == 0, done.text
     assert "pwned" in done.out
+
+
+def test_in_the_progress_of_a_run_on_a_terminal(world: World, tmp_path: Path) -> None:
+    file = write_prompts(tmp_path / "prompts.jsonl", [{"id": HOSTILE, "prompt": "bread?"}])
+    words = command("run", world.base, world.full, "--prompts", file, "--out", "run", "--max-new-tokens", "60")
+    with Terminal(words, environment=environment(tmp_path), folder=tmp_path, columns=200) as terminal:
+        assert terminal.finish(timeout=120) == 0
+        raw = bytes(terminal.raw)
+    assert re.search(rb"\ritx: 1/1 [^\r]*pwned[^\r]*: \d+ tokens", raw), "the progress did not name the prompt"
+    for sequence in BYTES:
+        assert sequence not in raw, sequence
+
+
+def test_words_that_are_not_utf8(world: World, tmp_path: Path) -> None:
+    """File names are bytes: they are recorded with an escape, and a text that is asked must be UTF-8."""
+    file = write_prompts(tmp_path / "p\udce9.jsonl", [{"id": "1", "prompt": "bread?"}])
+    done = run_itx("run", world.base, world.full, "--max-new-tokens", "3", "--prompts", file.name, "--out", "run\udce9",
+                   folder=tmp_path)  # fmt: skip
+    assert done.code == 0, done.text
+    assert done.out == "run\udce9\n", "a program gets the very name"
+    written = json.loads((tmp_path / "run\udce9" / "run.json").read_text())["command"]
+    assert written[-4:] == ["--prompts", r"p\xe9.jsonl", "--out", r"run\xe9"]
+
+    models = ("compare", world.base, world.full)
+    link = tmp_path / "m\udce9"
+    link.symlink_to(world.full)
+    for words in (
+        (*models, "--prompt", "caf\udce9"),
+        (*models, "--prompt", "x", "--system-prompt", "caf\udce9"),
+        (*models, "--prompt", "x", "--context", "caf\udce9"),
+        (*models, "--prompt", "x", "--chat-template", "caf\udce9"),
+        ("compare", world.base, "m\udce9", "--prompt", "x"),
+    ):
+        refused = run_itx(*words, folder=tmp_path)
+        assert refused.code == 2, refused.text
+        assert r"\xe9" in refused.err
+        assert "UTF-8" in refused.err
+    assert not (tmp_path / "state").exists()
 
 
 def test_in_messages(world: World, tmp_path: Path) -> None:
