@@ -11,6 +11,7 @@ Panel, ResponsePane {
     color: ansi_default;
     overflow-x: hidden;
     overflow-y: auto;
+    scrollbar-gutter: stable;
     border: round $border-blurred;
     border-title-color: ansi_default;
     border-title-style: none;
@@ -24,7 +25,7 @@ Panel:focus, ResponsePane:focus {
     border-title-style: bold;
 }
 .-no-colour Panel:focus, .-no-colour ResponsePane:focus { border-title-style: bold reverse; }
-ResponsePane { width: 1fr; height: 1fr; scrollbar-gutter: stable; }
+ResponsePane { width: 1fr; height: 1fr; }
 #figures { width: 2fr; height: 1fr; }
 #token { width: 3fr; height: 1fr; }
 #prompts { height: 1fr; padding: 0; }

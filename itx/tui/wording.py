@@ -43,6 +43,17 @@ def wrap_text(text: Text, width: int, indent: int = 0) -> list[Text]:
     return [line if index == 0 else Text(" " * indent).append_text(line) for index, line in enumerate(lines)]
 
 
+def flow(parts: Sequence[Text], width: int, gap: str = "  ") -> list[Text]:
+    """Return whole parts side by side in lines of at most ``width`` cells; a part is never divided."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + cell_len(gap) + part.cell_len <= width:
+            lines[-1].append(gap).append_text(part)
+        else:
+            lines.append(part.copy())
+    return lines
+
+
 def draw_bar(share: float, width: int, ramp: str) -> str:
     """Return a bar of ``share`` (0 to 1) of ``width`` cells, padded; ``ramp`` goes from empty to full."""
     steps = len(ramp) - 1

@@ -23,7 +23,7 @@ class FiguresPanel(Panel):
 
     def show(self, view: View) -> None:
         """Show the figures of ``view``."""
-        state = view.state
+        state = (*view.state, view.exchange.status if view.exchange is not None else "")
         if state != self._state:
             self.view, self._state = view, state
             self.redraw()
@@ -34,11 +34,16 @@ class FiguresPanel(Panel):
         view = self.view
         score = view.score if view is not None else None
         if view is None or view.answer is None or score is None or not score.rank:
-            return [Text("No figures yet.", style=faint)] if view is not None else []
+            return [Text(self._write_none(view), style=faint)] if view is not None else []
         counts = self._write_counts(view, width)
         totals = self._write_totals(view, width)
         height = max(1, min(10, self.view_height - len(counts) - len(totals) - 1))
         return [*self._write_curve(view, width, height), *counts, *totals]
+
+    @staticmethod
+    def _write_none(view: View) -> str:
+        awaited = view.exchange is not None and view.exchange.status in ("waiting", "running")
+        return "No figures yet." if awaited else "No figures."
 
     def _write_curve(self, view: View, width: int, height: int) -> list[Text]:
         assert view.score is not None
@@ -78,12 +83,15 @@ class FiguresPanel(Panel):
             "shifted": f"rank > {high}",
         }
         lines = []
-        room = max(0, width - 38)
+        column = max(map(len, ranges.values())) + 1
+        if width < 21 + column:  # no room to say what the classes mean: help does
+            ranges, column = dict.fromkeys(ranges, ""), 0
+        room = max(0, width - 29 - column)
         for name, count in counts.items():
             share = count / total if total else 0.0
             line = Text()
             line.append(name, self.palette.shift(name))
-            line.append(" " * (10 - len(name)) + ranges[name].ljust(9), self.palette.faint)
+            line.append(" " * (10 - len(name)) + ranges[name].ljust(column), self.palette.faint)
             line.append(f"{count:>5}")
             line.append(f"{share * 100:>4.0f} %  ", self.palette.faint)
             line.append(

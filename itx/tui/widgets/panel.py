@@ -13,7 +13,10 @@ from itx.text import sanitise
 
 
 class Panel(ScrollView, can_focus=True):
-    """Shows ``write_lines(width)``; call ``redraw`` when what it shows has changed."""
+    """Shows ``write_lines(width)``; call ``redraw`` when what it shows has changed.
+
+    The scroll bar's column is always kept free (``scrollbar-gutter``): one that came later would cover figures.
+    """
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

@@ -11,7 +11,12 @@ from itx.report.wording import say_nats, say_probability
 from itx.tui.palette import Palette, Signs
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
-from itx.tui.wording import cut, draw_bar, pad, quote
+from itx.tui.wording import cut, draw_bar, flow, pad, quote
+
+NAME_CELLS = 12
+"""A model's name between figures is cut to these, or to what the panel's width leaves: a figure never is."""
+LIST_CELLS = 14
+"""What one list of alternatives needs; where two do not fit beside each other they stand below each other."""
 
 
 class TokenPanel(Panel):
@@ -43,71 +48,73 @@ class TokenPanel(Panel):
         lines = [self._write_identity(view, width)]
         if view.score is None or view.cursor >= len(view.score.rank):
             return [*lines, Text(f"Not scored by {view.scorer} yet.", style=faint)]
-        lines.append(self._write_models(view))
-        lines.append(self._write_divergence(view, width))
+        names = self._short(view.author, width), self._short(view.scorer, width)
+        lines += self._write_models(view, names, width)
+        lines += self._write_divergence(view, names, width)
         return [*lines, *self._write_alternatives(view, width)]
+
+    def _short(self, name: str, width: int) -> str:
+        return cut(name, max(1, min(NAME_CELLS, (width - NAME_CELLS) // 2)), self.signs.ellipsis)
 
     def _write_identity(self, view: View, width: int) -> Text:
         assert view.answer is not None
         assert view.exchange is not None
         assert view.cursor is not None
-        identifier = view.answer.ids[view.cursor]
-        line = Text()
-        line.append(quote(view.exchange.name(identifier)), self.palette.strong)
-        line.append(f"  id {identifier}", self.palette.faint)
-        if view.cursor == view.answer.end:
-            line.append("  ends the response, not counted", self.palette.faint)
-        elif not view.answer.parts[view.cursor]:
-            line.append("  part of a character", self.palette.faint)
-        score = view.score
-        if score is not None and view.cursor < len(score.entropy):
-            tail = Text().append("  entropy ", self.palette.faint).append(say_nats(view.answer.entropy[view.cursor]))
-            tail.append(f" {view.author} ", self.palette.faint).append(say_nats(score.entropy[view.cursor]))
-            tail.append(f" {view.scorer}", self.palette.faint)
-            if line.cell_len + tail.cell_len <= width:
-                line.append_text(tail)
-        line.truncate(width)
+        cursor, score = view.cursor, view.score
+        identifier = view.answer.ids[cursor]
+        number = f"  id {identifier}"
+        piece = quote(view.exchange.name(identifier))
+        line = Text().append(cut(piece, max(1, width - len(number)), self.signs.ellipsis), self.palette.strong)
+        line.append(number, self.palette.faint)
+        tails = []
+        if cursor == view.answer.end:
+            tails.append(Text("ends the response, not counted", self.palette.faint))
+        elif not view.answer.parts[cursor]:
+            tails.append(Text("part of a character", self.palette.faint))
+        if score is not None and cursor < len(score.entropy):
+            tail = Text().append("entropy ", self.palette.faint).append(say_nats(view.answer.entropy[cursor]))
+            tail.append(f" {view.author} ", self.palette.faint).append(say_nats(score.entropy[cursor]))
+            tails.append(tail.append(f" {view.scorer}", self.palette.faint))
+        for tail in tails:  # what does not fit is left out: the token and the panels beside say it, or nearly
+            if line.cell_len + 2 + tail.cell_len <= width:
+                line.append("  ").append_text(tail)
         return line
 
-    def _write_models(self, view: View) -> Text:
+    def _write_models(self, view: View, names: tuple[str, str], width: int) -> list[Text]:
         assert view.answer is not None
         assert view.score is not None
         assert view.cursor is not None
-        cursor, score = view.cursor, view.score
-        line = Text()
-        shift = view.shift or "unscored"
-        line.append(shift, self.palette.shift(view.shift))
-        line.append("  rank ", self.palette.faint)
-        line.append(f"{score.rank[cursor]:,}", self.palette.strong)
+        cursor, score, faint, strong = view.cursor, view.score, self.palette.faint, self.palette.strong
+        rank = Text().append("rank ", faint).append(f"{score.rank[cursor]:,}", strong)
+        parts = [Text().append(view.shift or "unscored", self.palette.shift(view.shift)), rank]
+        for name, logp in zip(names, (view.answer.logp[cursor], score.logp[cursor]), strict=True):
+            parts.append(Text().append(f"{name} ", faint).append(say_probability(logp), strong))
         if ties := score.ties[cursor]:
-            line.append(f" (ties with {ties})", self.palette.faint)
-        own, other = view.answer.logp[cursor], score.logp[cursor]
-        line.append(f"  {view.author} ", self.palette.faint)
-        line.append(say_probability(own), self.palette.strong)
-        line.append(f"  {view.scorer} ", self.palette.faint)
-        line.append(say_probability(other), self.palette.strong)
-        return line
+            tied = [*parts]
+            tied[1] = rank.copy().append(f" (ties with {ties})", faint)
+            if len(lines := flow(tied, width)) == 1:
+                return lines
+        return flow(parts, width)
 
-    def _write_divergence(self, view: View, width: int) -> Text:
+    def _write_divergence(self, view: View, names: tuple[str, str], width: int) -> list[Text]:
         assert view.answer is not None
         assert view.score is not None
         assert view.cursor is not None
-        cursor, score = view.cursor, view.score
-        line = Text()
-        for label, value in (
-            (f"KL {view.author}|{view.scorer} ", score.kl_author_scorer[cursor]),
-            (f"  {view.scorer}|{view.author} ", score.kl_scorer_author[cursor]),
-            ("  JS ", score.js[cursor]),
-        ):
-            line.append(label, self.palette.faint)
-            line.append(say_nats(value, score.exact))
+        cursor, score, faint = view.cursor, view.score, self.palette.faint
+        author, scorer = names
+        parts = [
+            Text().append(label, faint).append(say_nats(value, score.exact))
+            for label, value in (
+                (f"KL {author}|{scorer} ", score.kl_author_scorer[cursor]),
+                (f"{scorer}|{author} ", score.kl_scorer_author[cursor]),
+                ("JS ", score.js[cursor]),
+            )
+        ]
+        lines = flow(parts, width)
         rise = view.answer.logp[cursor] - score.logp[cursor]
-        tail = f"  rise {rise:+.2f} nats"
-        if line.cell_len + len(tail) <= width:
-            line.append("  rise ", self.palette.faint)
-            line.append(f"{rise:+.2f}")
-            line.append(" nats", self.palette.faint)
-        return line
+        parts.append(Text().append("rise ", faint).append(f"{rise:+.2f}").append(" nats", faint))
+        wider = flow(parts, width)
+        return wider if len(wider) == len(lines) else lines  # not worth a line of its own: two figures above say it
 
     def _write_alternatives(self, view: View, width: int) -> list[Text]:
         assert view.answer is not None
@@ -115,12 +122,21 @@ class TokenPanel(Panel):
         assert view.cursor is not None
         own = view.answer.top[view.cursor] if view.cursor < len(view.answer.top) else []
         other = view.score.top[view.cursor] if view.cursor < len(view.score.top) else []
+        emitted = view.answer.ids[view.cursor]
         left = (width - 2) // 2
         right = width - 2 - left
+        if left < LIST_CELLS:
+            return [
+                line
+                for name, top in ((view.author, own), (view.scorer, other))
+                for line in (
+                    Text(cut(f"{name} wanted", width), self.palette.faint),
+                    *(self._write_alternative(view, top, index, emitted, width) for index in range(len(top))),
+                )
+            ]
         heads = Text(pad(cut(f"{view.author} wanted", left), left) + "  " + cut(f"{view.scorer} wanted", right))
         heads.stylize(self.palette.faint)
         lines = [heads]
-        emitted = view.answer.ids[view.cursor]
         for index in range(max(len(own), len(other))):
             line = self._write_alternative(view, own, index, emitted, left)
             line.append("  ")
