@@ -3,6 +3,10 @@
 Textual draws whole lines of every widget that was touched. Here each of its updates is compared with what the terminal
 shows, cell by cell, and only the differences are written: over a slow line that is a tenth of the bytes. It rests on
 two private classes of Textual 8's compositor; nothing else in itx does.
+
+Terminals disagree on how wide joined emoji, flags and many scripts' syllables are. After each such grapheme the cursor
+is put where it belongs, and a line that held or holds one is written whole, to its end, where anything in it changes:
+so what a terminal drew wider or narrower than was thought neither shifts the rest nor stays behind.
 """
 
 from __future__ import annotations
@@ -53,12 +57,11 @@ class Terminal:
         if missing > 0:
             line.extend([_UNKNOWN] * missing)
         shown = line[x : x + len(fresh)]
-        parts = []
-        for start, end in _changes(shown, fresh):
-            parts.append(Control.move_to(x + start, y).segment.text)
-            parts.append(Strip(_segments(fresh[start:end])).render(console))
         line[x : x + len(fresh)] = fresh
-        return "".join(parts)
+        if shown != fresh and any(_is_doubtful(text) for text, _ in (*shown, *fresh)):
+            known = next((end for end in range(x + len(fresh), len(line)) if line[end] == _UNKNOWN), len(line))
+            return _write(line[x:known], x, y, console)
+        return "".join(_write(fresh[start:end], x + start, y, console) for start, end in _changes(shown, fresh))
 
 
 class ChangedCells(CompositorUpdate):
@@ -137,13 +140,32 @@ def _whole(cells: list[Cell], start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _segments(cells: list[Cell]) -> list[Segment]:
-    segments: list[Segment] = []
+def _is_doubtful(text: str) -> bool:
+    """Return True where a terminal may take another width for a grapheme: where it is joined, or an emoji."""
+    return len(text) > 1 or text >= "\U0001f000"
+
+
+def _is_flag(text: str) -> bool:
+    return "\U0001f1e6" <= text <= "\U0001f1ff"
+
+
+def _write(cells: list[Cell], x: int, y: int, console: Console) -> str:
+    """Return what shows ``cells`` at a place."""
+    segments = [Control.move_to(x, y).segment]
     run, style = "", cells[0][1]
-    for text, now in cells:
-        if now != style:
+    for place, (text, now) in enumerate(cells, x):
+        following = cells[place - x + 1] if place - x + 1 < len(cells) else _UNKNOWN
+        doubtful = _is_doubtful(text) and not (_is_flag(text) and _is_flag(following[0]))  # halves of a flag stay one
+        if now != style or (doubtful and not _is_flag(text)):
             segments.append(Segment(run, style))
             run, style = "", now
-        run += text
+        if not doubtful:
+            run += text
+            continue
+        width = 2 if following[0] == "" else 1
+        if width == 2:  # a terminal that takes one cell for it would leave what was in the other
+            segments += [Segment("  ", now), Control.move_to(place, y).segment]
+        segments += [Segment(run + text, now), Control.move_to(place + width, y).segment]
+        run = ""
     segments.append(Segment(run, style))
-    return segments
+    return Strip([segment for segment in segments if segment.text]).render(console)
