@@ -8,7 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 
-from itx.records import Record, Response, Run, Score, Thresholds, Trace
+from itx.records import Floor, Record, Response, Run, Score, Thresholds, Trace
 from itx.report.category import INITIATION, categories
 
 
@@ -59,7 +59,7 @@ class PairFigures(Record, frozen=True, kw_only=True):
 
 
 class Failure(Record, frozen=True, kw_only=True):
-    """A prompt that has an error instead of responses."""
+    """A prompt that has an error; what it has of responses takes no part in the figures."""
 
     prompt_id: str
     error: str
@@ -77,6 +77,8 @@ class Figures(Record, frozen=True, kw_only=True):
     prompts: int
     failed: list[Failure]
     thresholds: Thresholds
+    floors: list[Floor]
+    """The noise floor by dtype, as measured at load; empty where all models compute in float32."""
 
 
 def count_classes(response: Response, score: Score, thresholds: Thresholds) -> ClassCounts:
@@ -192,4 +194,6 @@ def summarise(run: Run, traces: Iterable[Trace]) -> Figures:
     if reverse is not None:
         models[base] = reverse
     pairs = [figures for figures in closed.values() if figures.responses]
-    return Figures(models=models, pairs=pairs, prompts=prompts, failed=failed, thresholds=run.thresholds)
+    return Figures(
+        models=models, pairs=pairs, prompts=prompts, failed=failed, thresholds=run.thresholds, floors=run.floors
+    )
