@@ -67,7 +67,8 @@ def say(line: str) -> None:
 def store_base(model: LlamaForCausalLM, folder: Path) -> None:
     """Weights in float16, and a generation config that samples nothing. The model in memory stays as it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    stored = copy.deepcopy(model).to(STORED)
+    stored = copy.deepcopy(model)
+    torch.nn.Module.to(stored, STORED)
     stored.generation_config.do_sample = False
     stored.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
