@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import typer
 
 from itx.errors import ItxError, UsageError
+from itx.runs.description import is_part_of_run
 
 
 def write_text(text: str, path: Path | None) -> None:
@@ -23,10 +25,12 @@ def write_text(text: str, path: Path | None) -> None:
 def write_pieces(pieces: Iterable[str], path: Path) -> None:
     """Write the pieces to ``path`` through a file beside it, so that a failure leaves what was there before.
 
-    Raises UsageError where the folder is missing and ItxError where the disk refuses.
+    Raises UsageError where the folder is missing or the file is a run's own, and ItxError where the disk refuses.
     """
     if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist.", f"mkdir -p {path.parent}")
+        raise UsageError(f"The folder {path.parent} does not exist.", f"mkdir -p {shlex.quote(str(path.parent))}")
+    if is_part_of_run(path):
+        raise UsageError(f"{path} is a part of a recorded run and would be lost.", "Name another file with -o.")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

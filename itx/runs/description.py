@@ -11,13 +11,14 @@ import msgspec
 from itx.errors import RunError
 from itx.records import SCHEMA, Model, Record, Run
 from itx.runs.check import check_run
-from itx.runs.lines import DESCRIPTION, decode
+from itx.runs.lines import BORROW, DESCRIPTION, MARKS, TORN, TRACES, decode
 
 
 class _Schema(Record, frozen=True, kw_only=True):
     schema: int
 
 
+_PARTS = {DESCRIPTION, TRACES, TORN, MARKS, BORROW}
 _SCHEMA = msgspec.json.Decoder(_Schema)
 _RUN = msgspec.json.Decoder(Run)
 
@@ -25,6 +26,17 @@ _RUN = msgspec.json.Decoder(Run)
 def is_run(folder: Path) -> bool:
     """Return True where the folder holds a ``run.json``."""
     return (folder / DESCRIPTION).is_file()
+
+
+def is_part_of_run(path: Path) -> bool:
+    """Return True where ``path``, through whatever links, names a file that a run is made of."""
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError):
+        # A circle of links leads to no file.
+        return False
+    # Some file systems take two spellings for one name.
+    return real.name.casefold() in _PARTS and is_run(real.parent)
 
 
 def read_description(folder: Path) -> Run:

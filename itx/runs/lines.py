@@ -16,6 +16,8 @@ Shape = TypeVar("Shape")
 TRACES = "traces.jsonl"
 TORN = "traces.torn"
 DESCRIPTION = "run.json"
+MARKS = "marks.jsonl"
+BORROW = "borrow.jsonl"
 
 
 class BrokenLine(Record, frozen=True, kw_only=True):

@@ -141,6 +141,16 @@ def test_report_writes_a_file(itx: Caller, recorded: Path, tmp_path: Path) -> No
     assert (tmp_path / "r.md").read_text() == printed.out
 
 
+def test_an_output_that_is_the_run_itself_is_refused(itx: Caller, recorded: Path) -> None:
+    traces = recorded / "traces.jsonl"
+    before = traces.read_bytes()
+    for words in (("export", recorded, "--format", "jsonl", "-o", traces), ("report", recorded, "-o", traces)):
+        refused = itx(*words)
+        assert refused.code == 2
+        assert "traces.jsonl is a part of a recorded run" in refused.err
+    assert traces.read_bytes() == before
+
+
 def test_open_needs_a_folder_or_last(itx: Caller, recorded: Path, tmp_path: Path) -> None:
     assert itx("open").code == 2
     assert itx("open", recorded, "--last").code == 2
