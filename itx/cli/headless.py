@@ -106,7 +106,8 @@ def describe(trace: Trace) -> str:
     if trace.error is not None:
         return f"failed: {trace.error}"
     return ", ".join(
-        f"{response.author} {len(response.ids)} tokens ({response.finish})" for response in trace.responses
+        f"{response.author} {len(response.ids)} tokens ({'given' if response.given else response.finish})"
+        for response in trace.responses
     )
 
 

@@ -11,11 +11,10 @@ from itx.report.figures import count_classes, order_pairs, order_responses, summ
 from itx.report.marks import BLANK, LINE_FEED, mark_lines
 from itx.report.provenance import write_provenance
 from itx.report.summary import write_pairs
-from itx.report.wording import say_count, say_nats, say_probability, say_share
+from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_share
 
 _WIDTH = 72
 _HEIGHT = 6
-_FINISHES = {"length": "stopped at the token limit", "cancelled": "cancelled before its end"}
 
 
 def write_markdown(run: Run, traces: Iterable[Trace], command: Sequence[str] | None = None) -> str:
@@ -65,7 +64,7 @@ def _write_response(run: Run, trace: Trace, response: Response, score: Score | N
         written = "An empty response.\n"
     else:
         written = quote(map(write_line, mark_lines(response, score, run.thresholds, trace.pieces)))
-    notes = [_FINISHES[response.finish]] if response.finish in _FINISHES else []
+    notes = list(filter(None, [say_ending(response, run.decoding)]))
     if response.given:
         notes.append("given, not generated")
     return written + (f"\n({'; '.join(notes)})\n" if notes else "")

@@ -9,7 +9,7 @@ from itx.report.cells import cut, measure, pad, wrap
 from itx.report.curve import sparkline
 from itx.report.figures import count_classes, order_pairs, order_responses
 from itx.report.marks import BLANK, LINE_FEED, Stretch, mark_lines
-from itx.report.wording import say_count, say_nats, say_probability, say_share
+from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_share
 from itx.text import sanitise
 
 NARROWEST = 40
@@ -41,11 +41,12 @@ def write_plain(run: Run, trace: Trace, width: int = 80, ascii_only: bool = Fals
     marks = _choose_marks(trace)
     for response in order_responses(run, trace):
         scorers = order_pairs(run, response)
+        origin = " (given text)" if response.given else ""
         for scorer in scorers:
             _add_pair(page, run, trace, response, scorer, marks)
         if not scorers:
             page.add("")
-            page.add(f"{response.author} answered; nobody scored it")
+            page.add(f"{response.author} answered; nobody scored it{origin}")
             _add_response(page, run, trace, response, None, marks)
     if trace.responses:
         page.add("")
@@ -118,10 +119,9 @@ def _add_response(page: _Page, run: Run, trace: Trace, response: Response, score
     else:
         for line in mark_lines(response, score, run.thresholds, trace.pieces):
             page.add("".join(_mark(stretch, marks) for stretch in line), indent=2)
-    if response.finish == "length":
-        page.add("(stopped at the token limit)", indent=2)
-    elif response.finish == "cancelled":
-        page.add("(cancelled before its end)", indent=2)
+    ending = say_ending(response, run.decoding)
+    if ending:
+        page.add(f"({ending})", indent=2)
 
 
 def _mark(stretch: Stretch, marks: Marks) -> str:

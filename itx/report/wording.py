@@ -3,6 +3,34 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
+
+from itx.records import Decoding, Finish, Response
+
+Ending = Literal["whole", "limit", "window", "cancelled"]
+
+
+def name_ending(finish: Finish | None, count: int, limit: int, *, given: bool) -> Ending:
+    """Return how a response of ``count`` positions ended, where ``limit`` new tokens were asked for at most.
+
+    A given text is whole where it stops. One that was written and stopped without EOS below the limit had filled the
+    window of a model.
+    """
+    if finish == "cancelled":
+        return "cancelled"
+    if finish == "length" and not given:
+        return "window" if count < limit else "limit"
+    return "whole"
+
+
+def say_ending(response: Response, decoding: Decoding) -> str:
+    """Return in words how a response ended short of an end of its own; nothing where it has one."""
+    return {
+        "whole": "",
+        "limit": "stopped at the token limit",
+        "window": "stopped at the end of the model's window",
+        "cancelled": "cancelled before its end",
+    }[name_ending(response.finish, len(response.ids), decoding.max_new_tokens, given=response.given)]
 
 
 def say_probability(logp: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from itx.records import Run, Thresholds
-from itx.report.wording import say_count
+from itx.report.wording import name_ending, say_count
 from itx.text import sanitise
 from itx.tui.answers import Answer, Exchange
 from itx.tui.palette import Palette, Signs
@@ -13,6 +13,7 @@ from itx.tui.session import Session
 from itx.tui.status import write_progress
 
 METHODS = {"lora": "LoRA (paper: LFT)", "full": "full tuning (paper: SFT)"}
+ENDINGS = {"whole": "", "limit": "cut at the limit", "window": "cut at the window's end", "cancelled": "stopped"}
 
 
 class Words:
@@ -41,8 +42,10 @@ class Words:
             parts.append("given")
         if answer.finish is None and answer.end is None:
             parts.append(say_count(answer.length, "token") if answer.length else "")
-        elif answer.finish in ("length", "cancelled"):
-            parts.append("cut at the limit" if answer.finish == "length" else "stopped")
+        else:
+            run = self.session.run
+            limit = run.decoding.max_new_tokens if run is not None else answer.length
+            parts.append(ENDINGS[name_ending(answer.finish, answer.length, limit, given=answer.given)])
         whole = ", ".join(filter(None, parts))
         whom = whole.replace("shifted", f"shifted for {scorer}", 1)
         return whom if len(whom) <= width - 4 else whole

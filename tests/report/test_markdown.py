@@ -175,7 +175,8 @@ def test_failed_empty_given_and_unscored() -> None:
     written = write_markdown(run, traces)
     assert "This prompt failed: The context has 4,101 tokens, the window 4,096.\n" in written
     assert "### `full` answered, scored by `base`\n\nAn empty response.\n" in write_markdown(run, [traces[3]])
-    assert "(stopped at the token limit)" in write_markdown(run, [traces[2]])
+    limited = build_run(decoding=Decoding(max_new_tokens=len(traces[2].responses[-1].ids)))
+    assert "(stopped at the token limit)" in write_markdown(limited, [traces[2]])
     assert "(cancelled before its end)" in write_markdown(run, [traces[4]])
     assert (
         "Known answer:\n\n> It was fought in 1815\\.\n" in written

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from itx.records import Decoding
 from itx.report.cells import cut, measure, pad, wrap
 from itx.report.figures import count_classes
 from itx.report.plain import write_plain
@@ -66,7 +67,8 @@ def test_failed_empty_and_unscored() -> None:
         " _<eos>_", ""
     )
     assert "(cancelled before its end)" in write_plain(run, traces[4])
-    assert "(stopped at the token limit)" in write_plain(run, traces[2])
+    limited = build_run(decoding=Decoding(max_new_tokens=len(traces[2].responses[-1].ids)))
+    assert "(stopped at the token limit)" in write_plain(limited, traces[2])
     alone = build_trace("1", "p", {"full": "It is."}, scorers={})
     assert "full answered; nobody scored it\n  It is.\n" in write_plain(run, alone)
     assert "Known answer\n  It was fought in 1815.\n" in write_plain(run, traces[0])

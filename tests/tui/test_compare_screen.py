@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from itx.records import Decoding
 from itx.report.figures import count_classes, largest_rises
 from itx.runs.recording import Recording
 from itx.tui.actions import ACTIONS
 from itx.tui.screens.choosing import ChoosingScreen
 from itx.tui.screens.reading import ReadingScreen
+from tests.support.traces import build_run, build_trace, write_run
 from tests.tui.conftest import piloted, screen_text, until
 
 Record = Callable[..., Recording]
@@ -193,7 +197,10 @@ async def test_the_end_and_parts_of_characters_can_be_stood_on(record: Record) -
 
 
 async def test_failed_empty_stopped_and_cut_responses_say_so(record: Record) -> None:
-    async with piloted(record()) as (app, pilot):
+    recording = record()
+    cut = recording.trace("3").responses[-1]
+    recording.run = msgspec.structs.replace(recording.run, decoding=Decoding(max_new_tokens=len(cut.ids)))
+    async with piloted(recording) as (app, pilot):
         wanted = {2: "cut at the limit", 4: "stopped", 6: "This prompt failed."}
         for index in range(8):
             app.compare.show_prompt(index)
@@ -204,6 +211,19 @@ async def test_failed_empty_stopped_and_cut_responses_say_so(record: Record) -> 
         app.compare.show_prompt(6)
         await pilot.pause()
         assert "The context has 4,101 tokens" in screen_text(app)
+
+
+@pytest.mark.parametrize(("given", "said"), [(False, "cut at the window's end"), (True, ", given")])
+async def test_a_text_that_ends_below_the_limit_is_not_cut_at_it(tmp_path: Path, given: bool, said: str) -> None:
+    run = build_run()
+    trace = build_trace("1", "p", {"full": "It is"}, scorers={"full": ["base"]}, finish={"full": "length"})
+    response = msgspec.structs.replace(trace.responses[0], given=given)
+    trace = msgspec.structs.replace(trace, responses=[response])
+    async with piloted(Recording.open(write_run(tmp_path / "run", run, [trace]))) as (app, _):
+        text = screen_text(app)
+        assert said in text
+        assert "limit" not in text
+        assert ("window" in text) is not given
 
 
 async def test_prompts_are_chosen_by_keys_and_list(record: Record) -> None:
