@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from itx.compare.template import ChatTemplate, list_builtins, read_template
+from itx.compare.template import ChatTemplate, list_builtins, read_base_template, read_template
 from itx.errors import MismatchError, TemplateError
 from itx.models.contract import Engine
 from itx.records import Context, ContextPolicy, Message, Prompt
 
 POLICIES = ("same", "plain", "qa")
+
+
+def check_templates(policy: str, chat_template: str | None) -> None:
+    """Read the templates asked for. Raises UsageError where one cannot be read, TemplateError where it is broken."""
+    if policy not in POLICIES:
+        read_base_template(policy).check()
+    if chat_template is not None:
+        read_template(chat_template).check()
 
 
 def find_template(wanted: str | None, base: Engine, tuned: Sequence[Engine]) -> ChatTemplate:
@@ -48,7 +56,7 @@ class ContextMaker:
         self._tuned = list(tuned)
         self._policy = policy
         self._template = template
-        self._base_template = None if policy in POLICIES else read_template(policy)
+        self._base_template = None if policy in POLICIES else read_base_template(policy)
         self._system = system
 
     @property

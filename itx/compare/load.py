@@ -10,7 +10,7 @@ from pathlib import Path
 
 from itx import __version__
 from itx.compare.comparison import Comparison
-from itx.compare.context import ContextMaker, find_template
+from itx.compare.context import ContextMaker, check_templates, find_template
 from itx.compare.decoding import check_decoding
 from itx.compare.events import Loading
 from itx.compare.floor import measure_floors
@@ -32,6 +32,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     What the checks find that does not forbid it is in ``run.warnings``. Raises ItxError.
     """
     check_decoding(request.decoding)
+    check_templates(request.context, request.chat_template)
     if request.chunk is not None and request.chunk < 1:
         raise UsageError(f"--chunk must be at least 1, not {request.chunk}.")
     references = _read_references(request)

@@ -20,6 +20,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from itx.errors import TemplateError, UsageError
 from itx.records import Message
 
+# What a stranger's template can raise; RuntimeError is also endless recursion.
+_FAILURES = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
+
 
 class _Generation(Extension):
     """``{% generation %}`` marks the assistant's part for trainers; here its body is simply rendered."""
@@ -55,11 +66,12 @@ def make_environment() -> ImmutableSandboxedEnvironment:
 
 
 class ChatTemplate:
-    """A template's text and where it came from."""
+    """A template's text, where it came from, and the option that names another one."""
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, option: str = "--chat-template") -> None:
         self.text = text
         self.source = source
+        self._option = option
 
     @property
     def fingerprint(self) -> str:
@@ -71,10 +83,19 @@ class ChatTemplate:
         try:
             return make_environment().from_string(self.text)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(
-                f"The chat template of {self.source} is broken at line {error.lineno}: {error.message}",
-                "Mend it, or pass another: --chat-template FILE",
-            ) from error
+            raise self._refuse(f"is broken at line {error.lineno}: {error.message}") from error
+        except (SyntaxError, ValueError, ArithmeticError, RecursionError) as error:
+            # What Jinja makes of it is Python, which has bounds of its own.
+            raise self._refuse(f"cannot be compiled: {error}") from error
+
+    def _refuse(self, reason: str) -> TemplateError:
+        return TemplateError(
+            f"The template of {self.source} {reason}", f"Mend it, or pass another: {self._option} FILE"
+        )
+
+    def check(self) -> None:
+        """Raise TemplateError where the template is broken whatever it is asked to render."""
+        _ = self._compiled
 
     def render(self, messages: Sequence[Message], variables: Mapping[str, str], **more: str | None) -> str:
         """Return the text before the assistant's answer to ``messages``.
@@ -86,10 +107,10 @@ class ChatTemplate:
             return self._compiled.render(
                 **variables, messages=turns, tools=None, documents=None, add_generation_prompt=True, **more
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+        except _FAILURES as error:
             raise TemplateError(
-                f"The chat template of {self.source} cannot render this prompt: {error}",
-                "Leave out the system prompt if it is about roles, or pass another: --chat-template FILE",
+                f"The template of {self.source} cannot render this prompt: {error}",
+                f"Leave out the system prompt if it is about roles, or pass another: {self._option} FILE",
             ) from error
 
 
@@ -101,14 +122,28 @@ def list_builtins() -> list[str]:
 
 def read_template(wanted: str) -> ChatTemplate:
     """Return a built-in template by name, or a file's. Raises UsageError where it is neither."""
-    if wanted in list_builtins():
-        text = (files("itx.compare") / "templates" / f"{wanted}.jinja").read_text(encoding="utf-8")
-        return ChatTemplate(text, wanted)
-    path = Path(wanted).expanduser()
     try:
-        return ChatTemplate(path.read_text(encoding="utf-8"), wanted)
-    except (OSError, UnicodeDecodeError) as error:
+        return ChatTemplate(_read(wanted), wanted)
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"The chat template {wanted} cannot be read: {error}",
             f"Pass a file, or one of the built-in names: {', '.join(list_builtins())}.",
         ) from error
+
+
+def read_base_template(wanted: str) -> ChatTemplate:
+    """Return the template that makes the base's context: a file's, or a built-in. Raises UsageError."""
+    try:
+        return ChatTemplate(_read(wanted), wanted, "--context")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"--context {wanted} is none of same, plain and qa, and no Jinja file: {error}",
+            f"Use same, plain or qa, name a Jinja file, or a built-in template: {', '.join(list_builtins())}.",
+        ) from error
+
+
+def _read(wanted: str) -> str:
+    """Raises OSError, ValueError for what is no text, RuntimeError for the home of an unknown user."""
+    if wanted in list_builtins():
+        return (files("itx.compare") / "templates" / f"{wanted}.jinja").read_text(encoding="utf-8")
+    return Path(wanted).expanduser().read_text(encoding="utf-8")

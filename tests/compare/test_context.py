@@ -65,8 +65,15 @@ def test_the_policy_is_recorded(tmp_path: Path) -> None:
     assert (scorers.policy, scorers.template) == ("jinja", TEMPLATE.fingerprint)
     assert scorers.base_template == ChatTemplate("x", "elsewhere").fingerprint
     assert scorers.base_template_source == str(file)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="--context sane is none of same, plain and qa"):
         ContextMaker(BASE, [ONE], "sane", TEMPLATE)
+
+
+def test_a_template_of_the_bases_that_fails_names_its_option(tmp_path: Path) -> None:
+    file = tmp_path / "base.jinja"
+    file.write_text("{{ nothing.at.all }}")
+    with pytest.raises(TemplateError, match="--context FILE"):
+        ContextMaker(BASE, [ONE], str(file), TEMPLATE).make(PROMPT)
 
 
 def test_a_system_prompt_of_the_conversation_wins() -> None:

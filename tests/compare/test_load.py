@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from itx.compare.events import Loading
@@ -130,6 +131,19 @@ def test_wrong_wishes_are_refused_before_anything_runs(wanted: dict[str, object]
         load(**wanted)
     assert caught.value.exit_code in {1, 2}
     assert caught.value.cause
+
+
+@pytest.mark.parametrize("option", ["context", "chat_template"])
+@pytest.mark.parametrize("text", [None, "{% for %}"])
+def test_templates_are_read_before_weights_are(tmp_path: Path, option: str, text: str | None) -> None:
+    file = tmp_path / "t.jinja"
+    if text is not None:
+        file.write_text(text)
+    steps: list[Loading] = []
+    request = Request(base="./no-weights", tuned=["./none"], command=[])
+    with pytest.raises(ItxError, match=r"t\.jinja"):
+        load_comparison(msgspec.structs.replace(request, **{option: str(file)}), steps.append)
+    assert steps == []
 
 
 def test_a_tiny_engine_is_compared_with_its_kind_only(tmp_path: Path) -> None:

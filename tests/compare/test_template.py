@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from itx.compare.template import ChatTemplate, list_builtins, read_template
+from itx.compare.template import ChatTemplate, list_builtins, read_base_template, read_template
 from itx.errors import TemplateError, UsageError
 from itx.records import Message
 from tests.support.llamas import TEMPLATE, build_tokenizer
@@ -115,7 +115,20 @@ def test_a_template_may_refuse() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{% for %}", "{{ messages", "{% include 'x' %}", "{{ nothing.at.all }}", "{{ 1 / 0 }}"]
+    "text",
+    [
+        "{% for %}",
+        "{{ messages",
+        "{% include 'x' %}",
+        "{{ nothing.at.all }}",
+        "{{ 1 / 0 }}",
+        "{{ '{1}'.format('a') }}",
+        "{{ '{b}'.format(a='a') }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{% for a in [1] %}" * 30 + "{% endfor %}" * 30,
+        "{{ '%d' % 'a' }}",
+    ],
 )
 def test_a_broken_template_is_named(text: str) -> None:
     with pytest.raises(TemplateError, match="a test"):
@@ -145,7 +158,21 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert template.source == str(file)
 
 
-@pytest.mark.parametrize("name", ["no-such-template", "./missing.jinja"])
+def test_a_broken_template_is_found_before_it_renders() -> None:
+    ChatTemplate("{{ 1 / 0 }}", "a test").check()
+    with pytest.raises(TemplateError, match="a test is broken at line 2"):
+        ChatTemplate("\n{% for %}", "a test").check()
+
+
+@pytest.mark.parametrize("name", ["no-such-template", "./missing.jinja", "~nobody-here/x.jinja"])
+def test_no_template_for_the_base(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_base_template(name)
+    assert caught.value.cause.startswith(f"--context {name} is none of same, plain and qa, and no Jinja file: ")
+    assert "same, plain or qa" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["no-such-template", "./missing.jinja", "~nobody-here/x.jinja"])
 def test_neither_a_file_nor_a_builtin(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_template(name)
