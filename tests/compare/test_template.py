@@ -24,44 +24,53 @@ VARIABLES = {"bos_token": "<s>", "eos_token": "</s>"}
 ONE_TURN = {
     "alpaca": (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-        "\n\n### Instruction:\nName a river.\n\n### Response:\n"
+        "\n\n### Instruction:\nName a river.\n\n### Response:"
     ),
     "chatml": "<|im_start|>user\nName a river.<|im_end|>\n<|im_start|>assistant\n",
-    "gemma": "<start_of_turn>user\nName a river.<end_of_turn>\n<start_of_turn>model\n",
+    "gemma": "<s><start_of_turn>user\nName a river.<end_of_turn>\n<start_of_turn>model\n",
     "llama3": (
-        "<|start_header_id|>user<|end_header_id|>\n\nName a river.<|eot_id|>"
+        "<s><|start_header_id|>user<|end_header_id|>\n\nName a river.<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     ),
     "plain": "Name a river.",
-    "vicuna": "USER: Name a river.\nASSISTANT:",
+    "vicuna": (
+        "A chat between a curious user and an artificial intelligence assistant. "
+        "The assistant gives helpful, detailed, and polite answers to the user's questions. USER: Name a river. ASSISTANT:"
+    ),
 }
 WHOLE_TALK = {
     "alpaca": (
-        "Be brief.\n\n### Instruction:\nName a river.\n\n### Response:\nThe Oder."
-        "\n\n### Instruction:\nAnother.\n\n### Response:\n"
+        "Be brief.\n\n### Instruction:\nName a river.\n\n### Response:The Oder.</s>"
+        "\n\n### Instruction:\nAnother.\n\n### Response:"
     ),
     "chatml": (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nName a river.<|im_end|>\n"
         "<|im_start|>assistant\nThe Oder.<|im_end|>\n<|im_start|>user\nAnother.<|im_end|>\n<|im_start|>assistant\n"
     ),
     "gemma": (
-        "<start_of_turn>user\nBe brief.\n\nName a river.<end_of_turn>\n<start_of_turn>model\nThe Oder.<end_of_turn>\n"
+        "<s><start_of_turn>user\nBe brief.\n\nName a river.<end_of_turn>\n"
+        "<start_of_turn>model\nThe Oder.<end_of_turn>\n"
         "<start_of_turn>user\nAnother.<end_of_turn>\n<start_of_turn>model\n"
     ),
     "llama3": (
-        "<|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
+        "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nName a river.<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\nThe Oder.<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nAnother.<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     ),
     "plain": "Be brief.\n\nName a river.\n\nThe Oder.\n\nAnother.",
-    "vicuna": "Be brief.\n\nUSER: Name a river.\nASSISTANT: The Oder.</s>\nUSER: Another.\nASSISTANT:",
+    "vicuna": "Be brief. USER: Name a river. ASSISTANT: The Oder.</s>USER: Another. ASSISTANT:",
 }
 
 
 def render(text: str, *messages: Message) -> str:
     return ChatTemplate(text, "a test").render(messages or [USER], VARIABLES)
+
+
+def test_builtins_need_no_special_tokens() -> None:
+    for name, expected in ONE_TURN.items():
+        assert read_template(name).render([USER], {}) == expected.removeprefix("<s>")
 
 
 def test_every_builtin_is_pinned() -> None:
