@@ -35,7 +35,8 @@ ONE_TURN = {
     "plain": "Name a river.",
     "vicuna": (
         "A chat between a curious user and an artificial intelligence assistant. "
-        "The assistant gives helpful, detailed, and polite answers to the user's questions. USER: Name a river. ASSISTANT:"
+        "The assistant gives helpful, detailed, and polite answers to the user's questions. "
+        "USER: Name a river. ASSISTANT:"
     ),
 }
 WHOLE_TALK = {
