@@ -217,13 +217,16 @@ class Wrapping:
 
 
 def can_break(before: Cell, after: Cell) -> bool:
-    """Return True where a line may end between two cells: after a blank or a hyphen, and beside wide characters."""
+    """Return True where a line may end between two cells: after a blank or a hyphen, and beside wide characters.
+
+    What stands for a part of a character stays with that character, which comes after it.
+    """
     if after.kind in (*_BLANK, Kind.NEWLINE, Kind.GHOST) or before.kind is Kind.GHOST:
         return False
     if before.kind in (*_BLANK, Kind.TAB) or after.kind is Kind.TAB:
         return True
     if before.kind is Kind.MARK or after.kind is Kind.MARK:
-        return after.kind is Kind.MARK and after.width > 1
+        return after.kind is Kind.MARK and (after.width > 1 or before.width == 2)
     return before.width == 2 or after.width == 2 or (before.text in "-/" and after.text.isalnum())
 
 

@@ -128,6 +128,11 @@ def test_wide_characters_break_anywhere_but_never_in_half() -> None:
     assert ["".join(cell.text for cell in line) for line in wrapping.lines] == ["東京", "東京", "東京"]
 
 
+def test_a_part_of_a_character_goes_to_the_line_of_the_character() -> None:
+    wrapping = wrap(["東京東京", "", "", "都"], 9)
+    assert ["".join(cell.text for cell in line) for line in wrapping.lines] == ["東京東京", "··都"]
+
+
 def test_signs_of_line_ends_tabs_parts_and_the_end() -> None:
     wrapping = wrap(["a", "\n\n", "", "\t", "b"], 20, end=True)
     assert ["".join(cell.text for cell in line) for line in wrapping.lines] == ["a↵", "↵", "·→   b<end>"]
