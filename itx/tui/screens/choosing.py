@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from itx.tui.palette import Palette, Signs
-from itx.tui.widgets.panel import Panel
+from itx.tui.widgets.panel import LongPanel
 from itx.tui.wording import cut, pad
 
 
@@ -32,7 +32,7 @@ def matches(query: str, text: str) -> bool:
     return all(word in text.casefold() for word in query.casefold().split())
 
 
-class Choices(Panel, can_focus=False):
+class Choices(LongPanel, can_focus=False):
     """The lines that match what was typed."""
 
     def __init__(self, choices: list[Choice], palette: Palette, signs: Signs, chosen: int = 0) -> None:
@@ -51,8 +51,10 @@ class Choices(Panel, can_focus=False):
 
     def choose(self, step: int) -> None:
         """Move the mark."""
+        before = self.chosen
         self.chosen = max(0, min(len(self.matching) - 1, self.chosen + step))
-        self.redraw()
+        for index in {before, self.chosen}:
+            self.refresh_line(index)
         self.keep_visible()
 
     def keep_visible(self) -> None:
@@ -63,22 +65,20 @@ class Choices(Panel, can_focus=False):
         elif self.chosen >= top + page:
             self.scroll_to(y=self.chosen - page + 1, animate=False)
 
-    def write_lines(self, width: int) -> list[Text]:
-        """Return a line a choice."""
+    def count_lines(self) -> int:
+        """Return how many lines there are: one a choice."""
+        return max(1, len(self.matching))
+
+    def write_line(self, index: int, width: int) -> Text:
+        """Return the line of a choice."""
         if not self.matching:
-            return [Text(" Nothing by that name.", style=self.palette.faint)]
-        lines = []
-        for index, choice in enumerate(self.matching):
-            chosen = index == self.chosen
-            hint = cut(choice.hint, max(0, width // 3))
-            room = max(1, width - len(hint) - 4)
-            line = Text().append(f"{self.signs.chosen if chosen else ' '} ", self.palette.accent)
-            line.append(
-                pad(cut(choice.text, room, self.signs.ellipsis), room), self.palette.highlight if chosen else ""
-            )
-            line.append(f" {hint}", self.palette.faint)
-            lines.append(line)
-        return lines
+            return Text(" Nothing by that name.", style=self.palette.faint)
+        choice, chosen = self.matching[index], index == self.chosen
+        hint = cut(choice.hint, max(0, width // 3))
+        room = max(1, width - len(hint) - 4)
+        line = Text().append(f"{self.signs.chosen if chosen else ' '} ", self.palette.accent)
+        line.append(pad(cut(choice.text, room, self.signs.ellipsis), room), self.palette.highlight if chosen else "")
+        return line.append(f" {hint}", self.palette.faint)
 
 
 class ChoosingScreen(ModalScreen[str | None]):
@@ -114,7 +114,12 @@ class ChoosingScreen(ModalScreen[str | None]):
         chooser = self.query_one("#chooser")
         chooser.border_title = self.page_title
         chooser.border_subtitle = "Enter chooses, Escape back"
-        chooser.styles.height = min(len(self._choices.choices) + 2 + self.typing, max(4, self.size.height - 4))
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """Be as high as the choices, or as the terminal lets."""
+        height = min(len(self._choices.choices) + 2 + self.typing, max(4, self.size.height - 4))
+        self.query_one("#chooser").styles.height = height
         self.call_after_refresh(self._choices.keep_visible)
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -83,6 +83,35 @@ class Panel(ScrollView, can_focus=True):
         self.scroll_to(y=0 if top else self.max_scroll_y, animate=False)
 
 
+class LongPanel(Panel):
+    """A panel of very many lines: each is written when it is seen."""
+
+    def count_lines(self) -> int:
+        """Return how many lines there are."""
+        raise NotImplementedError
+
+    def write_line(self, index: int, width: int) -> Text:
+        """Return one line."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Take in how many lines there are."""
+        if not self.is_mounted or not self.size.width:
+            return
+        self._drawn_width = self.room
+        size = Size(self.room, self.count_lines())
+        if self.virtual_size != size:
+            self.virtual_size = size
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return one visible line."""
+        index, width = self.scroll_offset.y + y, self.room
+        if index >= self.count_lines():
+            return Strip.blank(width)
+        return strip_of(self.write_line(index, width), self.app.console).crop_extend(0, width, None)
+
+
 def strip_of(line: Text, console: Console) -> Strip:
     """Return a line of text as a strip; whatever it holds, no control character leaves here."""
     if line.style and not line.spans:  # Rich leaves the base style out where there are no spans

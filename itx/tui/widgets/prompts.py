@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.text import Text
 from textual import events
-from textual.geometry import Size
+from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.strip import Strip
 
 from itx.tui.answers import Status
 from itx.tui.palette import Palette, Signs
 from itx.tui.session import Item
-from itx.tui.widgets.panel import Panel, strip_of
+from itx.tui.widgets.panel import LongPanel
 from itx.tui.wording import cut, pad
 
 _STATES: dict[Status, str] = {"waiting": " ", "running": "*", "done": " ", "failed": "!", "cancelled": "~"}
 
 
-class PromptList(Panel):
-    """All prompts; the chosen one is marked. Moving the mark chooses."""
+class PromptList(LongPanel):
+    """All prompts; the chosen one is marked. Moving the mark chooses; Enter goes back to the answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.back", show=False)]
 
     class Chosen(Message):
         """A prompt was chosen; ``index`` counts from 0."""
@@ -42,26 +45,14 @@ class PromptList(Panel):
         if chosen < top or chosen >= top + page:
             self.scroll_to(y=max(0, chosen - page // 2), animate=False)
 
-    def redraw(self) -> None:
-        """Take in how many prompts there are; lines are drawn when they are seen, for there may be thousands."""
-        if not self.is_mounted or not self.size.width:
-            return
-        self._drawn_width = self.room
-        size = Size(self.room, max(1, len(self.items)))
-        if self.virtual_size != size:
-            self.virtual_size = size
-        self.refresh()
+    def count_lines(self) -> int:
+        """Return how many lines there are: one a prompt."""
+        return max(1, len(self.items))
 
-    def render_line(self, y: int) -> Strip:
-        """Return one visible line."""
-        index, width = self.scroll_offset.y + y, self.room
-        if index >= len(self.items):
-            line = Text("No prompts yet." if not self.items and not index else "", style=self.palette.faint)
-        else:
-            line = self._write_line(index, width)
-        return strip_of(line, self.app.console).crop_extend(0, width, None)
-
-    def _write_line(self, index: int, width: int) -> Text:
+    def write_line(self, index: int, width: int) -> Text:
+        """Return the line of a prompt."""
+        if not self.items:
+            return Text("No prompts yet.", style=self.palette.faint)
         item = self.items[index]
         chosen = index == self.chosen
         head = f"{self.signs.chosen if chosen else ' '}{index + 1:>{len(str(len(self.items)))}}{_STATES[item.status]}"
