@@ -14,7 +14,7 @@ from itx.runs.recording import Recording
 from itx.tui.widgets.panel import Panel
 from itx.tui.wording import flow
 from tests.support.traces import build_run, build_traces, write_run
-from tests.tui.conftest import piloted
+from tests.tui.conftest import piloted, screen_text
 
 LONG = "qwen2.5-1.5b-instruct-lora-r16-alpaca-cleaned"
 SIZES = [(120, 40), (100, 30), (100, 24), (99, 36), (80, 24), (60, 20), (40, 20), (30, 24), (24, 36)]
@@ -55,6 +55,11 @@ async def test_every_figure_is_shown_whole(tmp_path: Path, size: tuple[int, int]
             assert say_nats(value[view.cursor]) in written
         for logp in (view.answer.logp, view.score.logp):
             assert f" {say_probability(logp[view.cursor])}" in written
+        assert written.count(" wanted") == 2
+        shown = screen_text(app)
+        if size[1] >= 20 and size[0] >= 60:
+            counts = view.answer.counts(view.scorer, view.thresholds)
+            assert f"{counts['shifted']} of {sum(counts.values())} shifted" in shown
         if app.compare.figures.display and app.compare.shape.lower:
             assert "100 %" in "\n".join(strip.text for strip in app.compare.figures._strips)
 

@@ -130,11 +130,11 @@ class TokenPanel(Panel):
                 line
                 for name, top in ((view.author, own), (view.scorer, other))
                 for line in (
-                    Text(cut(f"{name} wanted", width), self.palette.faint),
+                    Text(self._head(name, width), self.palette.faint),
                     *(self._write_alternative(view, top, index, emitted, width) for index in range(len(top))),
                 )
             ]
-        heads = Text(pad(cut(f"{view.author} wanted", left), left) + "  " + cut(f"{view.scorer} wanted", right))
+        heads = Text(pad(self._head(view.author, left), left) + "  " + self._head(view.scorer, right))
         heads.stylize(self.palette.faint)
         lines = [heads]
         for index in range(max(len(own), len(other))):
@@ -143,6 +143,9 @@ class TokenPanel(Panel):
             line.append_text(self._write_alternative(view, other, index, emitted, right))
             lines.append(line)
         return lines
+
+    def _head(self, name: str, width: int) -> str:
+        return cut(name, max(1, width - len(" wanted")), self.signs.ellipsis) + " wanted"
 
     def _write_alternative(self, view: View, top: Top, index: int, emitted: int, width: int) -> Text:
         """Return one line of a list in exactly ``width`` cells: place, token, probability, bar."""
