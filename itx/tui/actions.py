@@ -8,9 +8,9 @@ from typing import Literal
 
 from textual.binding import Binding
 
-When = Literal["always", "answered", "finished", "live", "asked", "running", "several"]
-"""When an action is offered: always; where there is an answer, or a finished one; in a live comparison, where a prompt
-was asked there, while one runs; with three models or more.
+When = Literal["always", "shown", "answered", "finished", "live", "asked", "running", "several"]
+"""When an action is offered: always; where a prompt is shown, or an answer to it, or a finished one; in a live
+comparison, where a prompt was asked there, while one runs; with three models or more.
 """
 _LIVE = frozenset[When]({"live", "asked", "running"})
 
@@ -73,6 +73,7 @@ ACTIONS = (
     Action("previous_prompt", ("K",), "", "Previous prompt", "go to the previous prompt", "Move"),
     Action("next_panel", ("tab",), "panel", "Next panel", "go to the next panel", "Move", rank=9),
     Action("previous_panel", ("shift+tab",), "", "Previous panel", "go to the panel before", "Move"),
+    Action("back", ("escape",), "", "Back to the answer", "go back to the answer; notices go away", "Move"),
     Action("prompts", ("o",), "prompts", "Prompts", "go to the list of prompts", "See", rank=6),
     Action(
         "swap",
@@ -88,15 +89,15 @@ ACTIONS = (
         "contexts",
         ("c",),
         "context",
-        "Contexts",
-        "show the exact tokens each model sees before its answer",
+        "Prompt and contexts",
+        "show the whole prompt, the known answer, and the exact tokens each model sees before its answer",
         "See",
-        when="answered",
+        when="shown",
         rank=5,
     ),
     Action("previous_pair", ("[",), "", "Previous pair of models", "show the pair of models before", "See", "several"),
     Action(
-        "next_pair", ("]",), "models", "Next pair of models", "show the next pair of models", "See", "several", rank=7
+        "next_pair", ("]",), "models", "Next pair of models", "show the next pair of models", "See", "several", rank=3
     ),
     Action("write_prompt", ("p",), "prompt", "Write a prompt", "write a prompt", "Ask", "live", rank=3),
     Action("run_again", ("r",), "again", "Run again", "run this prompt again", "Ask", "asked", rank=10),
@@ -131,6 +132,7 @@ ACTIONS = (
         rank=11,
     ),
     Action("palette", (":", "ctrl+p"), "", "Commands", "find a command by name", "itx"),
+    Action("redraw", ("ctrl+l",), "", "Draw anew", "draw the screen anew, where a terminal has mixed it up", "itx"),
     Action("help", ("?",), "help", "Help", "help", "itx", rank=1000),
     Action("quit", ("q",), "quit", "Quit", "quit; everything generated is saved", "itx", rank=1001),
     Action("interrupt", ("ctrl+c",), "", "Stop, or quit", "stop what runs; twice within 2 s quits, all saved", "itx"),

@@ -17,7 +17,7 @@ from itx.compare.events import Emitted, Finished, Scored, Started
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL, ItxError
 from itx.text import sanitise
 from itx.tui.frames import Terminal, reduce_update
-from itx.tui.live import Crashed, Live, LiveSession, Loaded, Note, NotRecorded, PromptFailed
+from itx.tui.live import Crashed, Live, LiveSession, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
 from itx.tui.palette import choose_palette, choose_signs, colour_depth, screen_theme
 from itx.tui.screens.compare import CompareScreen
 from itx.tui.session import RecordedSession, RecordingLike
@@ -154,9 +154,12 @@ class CompareApp(App[int]):
                 self.compare.tell_error(error, "A prompt failed")
             case Crashed(error):
                 self.compare.tell(f"{type(error).__name__}: {error}", "itx failed; q quits, all is saved", alarm=True)
+            case LoadFailed():
+                self.compare.on_prompt_box_left()  # what is typed on would go nowhere, and the box hides the cause
             case Loaded():
-                for warning in self.session.run.warnings if self.session.run is not None else []:
-                    self.compare.tell(sanitise(warning), "Warning")
+                warnings = self.session.run.warnings if self.session.run is not None else []
+                if warnings:
+                    self.compare.tell("\n".join(warnings), "Warning" if len(warnings) == 1 else "Warnings")
 
 
 def run_app(source: RecordingLike | Live) -> int:

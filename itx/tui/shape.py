@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 WIDE = 100
 TALL = 36
+ROOMY = 30
+"""Lines from which the lower panels stay while a prompt is written."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,23 @@ class Shape:
     lower: int
     """Height of the lower panels; 0 where they are not shown."""
     second_pane: bool
-    alternatives: int
-    """How many alternatives of each side the token panel shows."""
 
 
-def divide(width: int, height: int) -> Shape:
-    """Return the shape for a terminal of ``width`` columns and ``height`` lines."""
+def divide(width: int, height: int, *, reference: bool = False, writing: bool = False) -> Shape:
+    """Return the shape for a terminal of ``width`` columns and ``height`` lines.
+
+    ``reference``: a known answer takes a line below the panes. ``writing``: a prompt is being written; where space is
+    short the lower panels make room for it.
+    """
     question = 0 if height < 12 else 1
-    room = height - 2 - question
+    room = height - 2 - question - (question and reference)
+    hidden = writing and height < ROOMY
     if width >= WIDE:
-        lower = 16 if height >= TALL else max(0, min(11, room - 6)) if height >= 14 else 0
+        lower = 16 if height >= TALL else min(11, room // 2) if height >= 14 and not hidden else 0
         list_width = 26 if width >= 120 else 20
         if width >= 180:
             list_width = 34
-        return Shape(True, list_width, question, 0, lower, True, 10 if height >= TALL else max(0, lower - 6))
-    lower = 15 if height >= TALL else (8 if height >= 20 else (6 if height >= 15 else 0))
+        return Shape(True, list_width, question, 0, lower, True)
+    lower = 15 if height >= TALL else 0 if hidden else 8 if height >= 20 else 6 if height >= 15 else 0
     other = 0 if height < 18 else max(4, (room - lower) * 2 // 5)
-    return Shape(False, 0, question, other, lower, other > 0, 10 if height >= TALL else max(0, lower - 4))
+    return Shape(False, 0, question, other, lower, other > 0)

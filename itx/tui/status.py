@@ -44,8 +44,11 @@ def write_header(session: Session, index: int, palette: Palette, signs: Signs) -
     parts = [Part("itx", palette.accent + Style(bold=True))]
     run = session.run
     if run is not None:
-        names = f" {signs.swap} ".join(name_model(model) for model in run.models)
-        parts.append(Part(f" {names} ", palette.strong))
+        full, short = (
+            f" {signs.swap} ".join(names)
+            for names in (map(name_model, run.models), (model.name for model in run.models))
+        )
+        parts.append(Part(f" {full} ", palette.strong, shorter=f" {short}"))
         facts = [name_decoding(run.decoding), name_context(run.context)]
         if run.data is not None:
             facts.append(f"{PurePath(run.data.reference).name} ({run.data.rows:,})")

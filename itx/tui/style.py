@@ -44,14 +44,15 @@ ResponsePane { width: 1fr; height: 1fr; }
     height: auto;
     min-height: 3;
     max-height: 10;
-    border: round $border;
-    border-title-color: $accent;
-    border-title-style: bold;
-    border-subtitle-style: dim;
+    border: round $border-blurred;
+    border-title-color: ansi_default;
+    border-title-style: none;
     background: ansi_default;
     color: ansi_default;
     padding: 0 1;
 }
+#box:focus { border: round $border; border-title-color: $accent; border-title-style: bold; }
+.-no-colour #box:focus { border-title-style: bold reverse; }
 
 ModalScreen { align: center middle; background: transparent; }
 #page { width: 100%; max-width: 104; height: 100%; border: round $border; padding: 0 1; }

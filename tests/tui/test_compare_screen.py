@@ -8,14 +8,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.text import Text
 
-from itx.records import Decoding
+from itx.records import Decoding, Trace
 from itx.report.figures import count_classes, largest_rises
 from itx.runs.recording import Recording
 from itx.tui.actions import ACTIONS
-from itx.tui.screens.choosing import ChoosingScreen
+from itx.tui.screens.choosing import Choices, ChoosingScreen
 from itx.tui.screens.reading import ReadingScreen
-from tests.support.traces import build_run, build_trace, write_run
+from itx.tui.shape import divide
+from itx.tui.wrapping import Piece, Wrapping
+from tests.support.traces import build_run, build_trace, build_traces, write_run
 from tests.tui.conftest import piloted, screen_text, until
 
 Record = Callable[..., Recording]
@@ -118,7 +121,7 @@ async def test_the_inspector_says_what_the_trace_says(record: Record) -> None:
         cursor = app.compare.author_pane.place.cursor
         assert cursor is not None
         text = screen_text(app)
-        assert f"token {cursor + 1} of {len(response.ids)}" in text
+        assert f"token #{cursor} of {response.length}" in text
         assert f"id {response.ids[cursor]}" in text
         assert f"rank {score.rank[cursor]:,}" in text
         rows = [line for line in text.splitlines() if re.search(r"│ [> ] ?\d+ '", line)]
@@ -258,10 +261,10 @@ async def test_tab_goes_round_the_panels_and_j_scrolls_the_focused_one(record: R
     async with piloted(record(words=60), (100, 24)) as (app, pilot):
         first = app.focused
         seen = []
-        for _ in range(4):
+        for _ in range(5):
             await pilot.press("tab")
             seen.append(app.focused.id if app.focused else None)
-        assert seen == ["figures", "token", "prompts", first.id if first else None]
+        assert seen == ["figures", "token", "prompts", "first", first.id if first else None]
         await pilot.press("tab", "tab")
         token = app.compare.query_one("#token")
         await pilot.press("j", "j")
@@ -318,3 +321,129 @@ async def test_quit_keys(record: Record) -> None:
         assert not app.leaving
         await pilot.press("ctrl+c")
         assert app.leaving
+
+
+async def test_the_answer_beside_can_be_read_and_keeps_its_place(record: Record) -> None:
+    for size in ((120, 30), (80, 24)):
+        async with piloted(record(words=300), size) as (app, pilot):
+            cursor = app.compare.author_pane.place.cursor
+            app.compare.focus_panel(app.compare.other_pane)
+            await pilot.press("j", "j", "j")
+            await pilot.pause()
+            assert app.compare.other_pane.scroll_offset.y == 3
+            await pilot.press("G")
+            await pilot.pause()
+            bottom = app.compare.other_pane.scroll_offset.y
+            assert bottom == app.compare.other_pane.max_scroll_y > 3
+            assert app.compare.author_pane.place.cursor == cursor
+            await pilot.press("J", "K")
+            await pilot.pause()
+            # A prompt without a known answer has one line more, which the way over it takes off the bottom.
+            assert app.compare.other_pane.scroll_offset.y in (bottom - 1, bottom)
+            await pilot.press("v")
+            await pilot.pause()
+            pane = app.compare.author_pane
+            assert pane.place.cursor is not None
+            assert pane.scroll_offset.y <= pane._line_of(pane.place.cursor) < pane.scroll_offset.y + pane._page
+            assert pane.scroll_offset.y > 3
+            await pilot.press("v")
+            assert app.compare.author_pane.place.cursor == cursor
+            await pilot.press("J")
+            await pilot.pause()
+            assert app.compare.other_pane.scroll_offset.y == 0
+
+
+async def test_enter_and_escape_lead_from_the_list_back_to_the_answer(record: Record) -> None:
+    for key in ("enter", "escape"):
+        async with piloted(record(), (120, 40)) as (app, pilot):
+            await pilot.press("o", "j", key, "l")
+            assert app.focused is app.compare.author_pane
+            assert app.compare.index == 1
+
+
+async def test_a_notice_replaces_the_one_before_and_escape_puts_it_away(record: Record) -> None:
+    async with piloted(record()) as (app, pilot):
+        await pilot.press("G", "n", "n", "n")
+        assert len(app._notifications) == 1
+        await pilot.press("escape")
+        assert not app._notifications
+
+
+async def test_the_whole_prompt_and_known_answer_can_be_read_even_of_a_failed_one(tmp_path: Path) -> None:
+    run = build_run()
+    prompt = "Tell me why. " * 30 + "THE END"
+    traces = [
+        build_trace("first", prompt, {"base": "No.", "full": "Yes."}, reference="known " * 40 + "LAST"),
+        Trace(prompt_id="second", prompt=prompt, error="The context has 4,101 tokens."),
+    ]
+    async with piloted(Recording.open(write_run(tmp_path / "run", run, traces)), (80, 40)) as (app, pilot):
+        await pilot.press("c")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "Prompt first" in text
+        assert "THE END" in text
+        assert "LAST" in text
+        await pilot.press("escape", "J")
+        assert "c context" in screen_text(app).splitlines()[-1]
+        await pilot.press("c")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "THE END" in text
+        assert "4,101 tokens" in text
+        assert "No context is recorded." in text
+
+
+async def test_names_stay_in_the_header_without_references_or_cut(tmp_path: Path) -> None:
+    run = build_run(("qwen2.5-1.5b-instruct-lora-r16",))
+    models = [msgspec.structs.replace(model, reference=f"./models/{model.name}-of-today") for model in run.models]
+    run = msgspec.structs.replace(run, models=models)
+    recording = Recording.open(write_run(tmp_path / "run", run, build_traces(run, 1)))
+    async with piloted(recording, (80, 24)) as (app, pilot):
+        assert "base ⇄ qwen2.5-1.5b-instruct-lora-r16 " in screen_text(app).splitlines()[0]
+        await pilot.resize_terminal(30, 20)
+        await pilot.pause()
+        assert "base ⇄ qwen2" in screen_text(app).splitlines()[0]
+
+
+async def test_nothing_is_wrapped_before_the_first_layout(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    append = Wrapping.append
+
+    def watch(wrapping: Wrapping, piece: Piece) -> int:
+        widths.append(wrapping.width)
+        return append(wrapping, piece)
+
+    monkeypatch.setattr(Wrapping, "append", watch)
+    async with piloted(record(words=60), (120, 40)):
+        assert min(widths) > 20
+
+
+async def test_lists_draw_only_what_is_seen_and_follow_the_terminal(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with piloted(record(count=300), (80, 40)) as (app, pilot):
+        await until(pilot, lambda: len(app.session.items) == 300)
+        await pilot.press("o")
+        choices = app.screen.query_one(Choices)
+        written: list[int] = []
+        write = choices.write_line
+
+        def watch(index: int, width: int) -> Text:
+            written.append(index)
+            return write(index, width)
+
+        monkeypatch.setattr(choices, "write_line", watch)
+        await pilot.press("j")
+        await pilot.pause()
+        assert set(written) <= set(range(40))
+        await pilot.resize_terminal(80, 20)
+        await pilot.pause()
+        assert app.screen.query_one("#chooser").region.height <= 20
+
+
+@pytest.mark.parametrize("height", range(14, 23))
+def test_half_of_a_wide_terminal_is_text(height: int) -> None:
+    for reference in (False, True):
+        shape = divide(120, height, reference=reference)
+        text = height - 2 - shape.question - reference - shape.lower
+        assert text >= shape.lower

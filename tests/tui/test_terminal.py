@@ -109,6 +109,10 @@ def test_it_draws_resizes_and_leaves_the_terminal_as_it_was(tmp_path: Path) -> N
         terminal.read_until(b"tab: figures", fresh=True)
         terminal.resize(130, 50)
         terminal.read_until(b"prompts", fresh=True)
+        terminal.mark = len(terminal.written)
+        terminal.press(b"\x0c")
+        for drawn in (b"known answer", b"prompts", b"unshifted", b"quit"):
+            terminal.read_until(drawn, fresh=True)
         terminal.press(b"q")
         assert terminal.wait() == 0
         assert terminal.written.rindex(b"\x1b[?1049l") > terminal.written.rindex(b"\x1b[?1049h")

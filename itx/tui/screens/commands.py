@@ -36,18 +36,23 @@ class Commands(Navigation):
         """What holds now: which actions are offered."""
         raise NotImplementedError
 
+    def reshape(self) -> None:
+        """Divide the screen anew where what it shows asks for that."""
+        raise NotImplementedError
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only the actions whose condition holds."""
         known = next((entry for entry in ACTIONS if entry.name == action), None)
         return True if known is None else known.when in self.conditions
 
-    def tell(self, message: str, title: str = "", *, alarm: bool = False) -> None:
-        """Say something that the person should read."""
+    def tell(self, message: str, title: str = "", *, alarm: bool = False, brief: bool = False) -> None:
+        """Say something that the person should read, in place of what was said before: notices cover the text."""
+        self.app.clear_notifications()
         self.app.notify(
             sanitise(message),
             title=title,
             severity="error" if alarm else "information",
-            timeout=20 if alarm else 6,
+            timeout=20 if alarm else 2 if brief else 6,
             markup=False,
         )
 
@@ -65,18 +70,30 @@ class Commands(Navigation):
         """Open the box to write a prompt in."""
         box = self.query_one(PromptBox)
         box.display = True
+        self.reshape()
+        self.show_bars()
         box.focus()
 
     def on_prompt_box_left(self) -> None:
         """Go back to the keys; what was written stays for the next time."""
-        self.query_one(PromptBox).display = False
-        self.author_pane.focus()
+        box = self.query_one(PromptBox)
+        if not box.display:
+            return
+        box.display = False
+        if self.focused in (None, box):
+            self.author_pane.focus()
+        self.reshape()
+        self.show_bars()
 
     def on_prompt_box_sent(self, event: PromptBox.Sent) -> None:
         """Queue the prompt, and show it unless another one runs that the person follows."""
         live = self._live
         self.on_prompt_box_left()
         if live is None:
+            return
+        if live.failure is not None or live.crash is not None:
+            self.query_one(PromptBox).text = event.text
+            self.tell("Nothing more can be asked here.", "Not sent", alarm=True)
             return
         index = live.ask(event.text)
         if live.running is None and live.waiting == 1:
@@ -130,9 +147,9 @@ class Commands(Navigation):
     # Other pages
 
     def action_contexts(self) -> None:
-        """Show the exact tokens before the answer."""
+        """Show the whole prompt and the exact tokens before the answer."""
         page = contexts_page(self.session.run, self.view().exchange, self.palette)
-        self.app.push_screen(ReadingScreen("contexts", page))
+        self.app.push_screen(ReadingScreen("prompt and contexts", page))
 
     def action_help(self) -> None:
         """Show help."""
@@ -172,6 +189,10 @@ class Commands(Navigation):
     async def _take_command(self, value: str | None) -> None:
         if value is not None:
             await self.run_action(value)
+
+    def action_redraw(self) -> None:
+        """Draw every cell again."""
+        cast("CompareApp", self.app).redraw_all()
 
     # Leaving
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
@@ -16,6 +17,7 @@ from itx.tui.actions import When, offered
 from itx.tui.answers import Exchange
 from itx.tui.live import LiveSession
 from itx.tui.palette import Palette, Signs
+from itx.tui.places import Places
 from itx.tui.screens.commands import Commands
 from itx.tui.session import Session
 from itx.tui.shape import Shape, divide
@@ -26,8 +28,9 @@ from itx.tui.widgets.bars import Footer, Header, Question
 from itx.tui.widgets.figures import FiguresPanel
 from itx.tui.widgets.prompt_box import PromptBox
 from itx.tui.widgets.prompts import PromptList
-from itx.tui.widgets.response import Place, ResponsePane
+from itx.tui.widgets.response import ResponsePane
 from itx.tui.widgets.token import TokenPanel
+from itx.tui.wording import cut
 from itx.tui.words import Words
 
 FIGURES_SECONDS = 0.5
@@ -57,7 +60,7 @@ class CompareScreen(Commands):
         self.swapped = False
         self.shape: Shape = divide(80, 24)
         self.lower = "token"
-        self._places: dict[tuple[str, str], Place] = {}
+        self._places = Places()
         self._exchange: Exchange | None = None
         self._moved = False
         self._figures_drawn = 0.0
@@ -96,14 +99,20 @@ class CompareScreen(Commands):
 
     def on_resize(self) -> None:
         """Divide the screen anew."""
-        shape = divide(self.size.width, self.size.height)
-        if shape != self.shape:
+        self.reshape()
+
+    def reshape(self) -> None:
+        """Divide the screen anew where its size, the prompt or the box to write one in asks for that."""
+        if self._divide() != self.shape:
             self._keep_places()
-            self._apply_shape()
             self._show_exchange()
 
+    def _divide(self) -> Shape:
+        known = self._exchange is not None and bool(self._exchange.reference)
+        return divide(self.size.width, self.size.height, reference=known, writing=self.box.display)
+
     def _apply_shape(self) -> None:
-        self.shape = shape = divide(self.size.width, self.size.height)
+        self.shape = shape = self._divide()
         self.set_class(not shape.wide, "-narrow")
         self.prompt_list.display = shape.list_width > 0
         self.prompt_list.styles.width = shape.list_width or 1
@@ -114,7 +123,7 @@ class CompareScreen(Commands):
         self.query_one("#lower").styles.height = shape.lower
         self._show_lower()
         focused = self.focused
-        if focused is not None and focused not in self.panels() and focused.id != "box":
+        if focused is not None and focused not in self.panels() and focused is not self.box:
             self.author_pane.focus()
 
     def _show_lower(self) -> None:
@@ -173,6 +182,8 @@ class CompareScreen(Commands):
             found += [self.figures, self.token]
         if self.shape.list_width:
             found.append(self.prompt_list)
+        if self.shape.second_pane:
+            found.append(self.other_pane)
         return found
 
     def focus_panel(self, panel: Widget) -> None:
@@ -218,33 +229,21 @@ class CompareScreen(Commands):
             self.author_pane.focus()
 
     def _keep_places(self) -> None:
-        if self._exchange is not None and self.author_pane.answer is not None:
-            self._places[self._exchange.prompt_id, self.author_pane.answer.author] = self.author_pane.place
-
-    def _place_of(self, author: str, scorer: str) -> Place:
-        """Return where the person was; at first, on the first shifted token of a complete response."""
-        exchange = self._exchange
-        if exchange is None:
-            return Place()
-        kept = self._places.get((exchange.prompt_id, author))
-        answer = exchange.answers.get(author)
-        if kept is not None and (kept.cursor is not None or answer is None or answer.finish is None):
-            return kept
-        if answer is None or answer.finish is None or not answer.length:
-            return Place()
-        shifted = answer.shifted(scorer, self.thresholds)
-        return Place(shifted[0] if shifted else 0, follow=False)
+        for pane in (self.author_pane, self.other_pane):
+            self._places.keep(pane)
 
     def _show_exchange(self) -> None:
         """Draw everything anew."""
         self._rise = None
+        if self._divide() != self.shape:
+            self._apply_shape()
         for pane, author, other in (
             (self.author_pane, self.author, self.other),
             (self.other_pane, self.other, self.author),
         ):
             scorer = self._scorer(author, other)
             active = pane is self.author_pane
-            place = self._place_of(author, scorer) if active else Place(follow=True)
+            place = self._places.find(self._exchange, author, scorer, self.thresholds, active=active)
             pane.show(self._exchange, author, scorer, self.thresholds, place, active=active)
         self._show_panels()
         self.show_list()
@@ -306,7 +305,7 @@ class CompareScreen(Commands):
                 pane, words.name(run, author), words.describe(pane.answer, scorer, self.thresholds, pane.size.width)
             )
         answer, cursor = self.author_pane.answer, self.author_pane.place.cursor
-        token = f"token {cursor + 1} of {answer.length}" if cursor is not None and answer is not None else "token"
+        token = f"token #{cursor} of {answer.counted}" if cursor is not None and answer is not None else "token"
         self._set_title(self.figures, "figures", "")
         self._set_title(self.token, token, "")
 
@@ -314,7 +313,9 @@ class CompareScreen(Commands):
         """Set the texts in a widget's border where they have changed, for setting them draws the whole widget."""
         if not self.shape.wide:  # without a frame there is no foot: all stands above, and the other tab is named
             tab = {"figures": "tab: token", "token": "tab: figures"}.get(widget.id or "", "")
-            title, subtitle = f" {f' {self.signs.dot} '.join(filter(None, (title, subtitle, tab)))} ", ""
+            tail = "".join(f" {self.signs.dot} {part}" for part in (subtitle, tab) if part)
+            room = max(1, widget.size.width - 3 - cell_len(tail))  # the name is cut, never the figures behind it
+            title, subtitle = f" {cut(title, room, self.signs.ellipsis)}{tail} ", ""
         title, subtitle = (sanitise(text, keep_newlines=False) for text in (title, subtitle))
         if self._titles.get(widget.id) != (title, subtitle):
             self._titles[widget.id] = (title, subtitle)
@@ -331,18 +332,21 @@ class CompareScreen(Commands):
         bar = self.reference
         bar.display = bool(reference) and self.shape.question > 0
         bar.show("known answer", reference or "")
-        self.footer.show(offered(self.conditions))
+        self.footer.show(offered(self.conditions), writing=self.box.display)
 
     @property
     def conditions(self) -> frozenset[When]:
         """What holds now: which actions are offered."""
         found: set[When] = {"always"}
+        if self._exchange is not None:
+            found.add("shown")
         if self._exchange is not None and self._exchange.answers:
             found.add("answered")
             if self._exchange.trace is not None:
                 found.add("finished")
         session = self.session
-        if isinstance(session, LiveSession) and (session.run is not None or session.loading is not None):
+        able = isinstance(session, LiveSession) and session.crash is None and session.failure is None
+        if isinstance(session, LiveSession) and able:
             found.add("live")
             if session.items:
                 found.add("asked")

@@ -62,7 +62,7 @@ class Navigation(Screen[None]):
         """Give a panel the focus; a panel that is hidden behind a tab comes to the front."""
         raise NotImplementedError
 
-    def tell(self, message: str, title: str = "", *, alarm: bool = False) -> None:
+    def tell(self, message: str, title: str = "", *, alarm: bool = False, brief: bool = False) -> None:
         """Say something that the person should read."""
         raise NotImplementedError
 
@@ -100,7 +100,8 @@ class Navigation(Screen[None]):
         if found:
             pane.move_to(found[0])
         else:
-            self.tell("No shifted token further " + ("up." if back else "down.") if shifted else "No token is shifted.")
+            further = f"No shifted token further {'up' if back else 'down'}."
+            self.tell(further if shifted else "No token is shifted.", brief=True)
 
     def action_next_shifted(self) -> None:
         """Go to the next shifted token."""
@@ -167,6 +168,11 @@ class Navigation(Screen[None]):
     def action_previous_panel(self) -> None:
         """Give the panel before the focus."""
         self._step_focus(-1)
+
+    def action_back(self) -> None:
+        """Go back to the answer; notices go away."""
+        self.app.clear_notifications()
+        self.author_pane.focus()
 
     def action_swap(self) -> None:
         """Swap author and scorer."""

@@ -78,13 +78,21 @@ def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Wr
 
 
 def contexts_page(run: Run | None, exchange: Exchange | None, palette: Palette) -> Writer:
-    """Return the page of the exact prefix of each model: text with line ends, ids, and whether they agree."""
+    """Return the page of the prompt and of the exact prefix of each model: text, ids, and whether they agree."""
 
     def write(width: int) -> list[Text]:
-        if exchange is None or not exchange.contexts:
-            return [Text("No context yet: the prompt has not begun.", style=palette.faint)]
+        if exchange is None:
+            return []
+        lines = _write_text(f"Prompt {exchange.prompt_id}", exchange.prompt, width, palette)
+        if exchange.reference is not None:
+            lines += _write_text("Known answer", exchange.reference, width, palette)
+        if exchange.error is not None:
+            lines += _write_text("Failed", exchange.error, width, palette)
         contexts = exchange.contexts
-        lines: list[Text] = []
+        if not contexts:
+            ended = exchange.status not in ("waiting", "running")
+            none = "No context is recorded." if ended else "No context yet: the prompt has not begun."
+            return [*lines, Text(none, style=palette.faint)]
         for warning in run.warnings if run is not None else []:
             lines += wrap_text(
                 Text("warning: ", style=palette.alert).append(sanitise(warning), palette.plain), width, 2
@@ -101,13 +109,19 @@ def contexts_page(run: Run | None, exchange: Exchange | None, palette: Palette) 
         for name, context in shown.items():
             title = ", ".join(contexts) if same else name
             lines += [Text(), Text(f"{title}: {len(context.ids):,} tokens", style=palette.strong)]
-            for part in context.text.split("\n"):
-                lines += wrap_text(Text(sanitise(part)), width) or [Text()]
-            lines.append(Text())
+            lines += _write_text("", context.text, width, palette)
             lines += _write_tokens(context.ids, exchange, width, palette)
         return lines
 
     return write
+
+
+def _write_text(title: str, text: str, width: int, palette: Palette) -> list[Text]:
+    """Return a text under its title with its own line ends, and a blank line."""
+    lines = [Text(sanitise(title, keep_newlines=False), style=palette.strong)] if title else []
+    for part in text.split("\n"):
+        lines += wrap_text(Text(sanitise(part)), width) or [Text()]
+    return [*lines, Text()]
 
 
 def _write_tokens(ids: list[int], exchange: Exchange, width: int, palette: Palette) -> list[Text]:

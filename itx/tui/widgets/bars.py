@@ -13,26 +13,29 @@ from textual.widget import Widget
 from itx.tui.actions import Action
 from itx.tui.palette import Palette
 from itx.tui.widgets.panel import strip_of
-from itx.tui.wording import cut
+from itx.tui.widgets.prompt_box import KEYS
+from itx.tui.wording import cut, flow
 
 NEVER_DROPPED = ("help", "quit")
 
 
 class Part(NamedTuple):
-    """A text of the header with its style."""
+    """A text of the header with its style; ``shorter`` where it must be shown, be it in other words or cut."""
 
     text: str
     style: Style
+    shorter: str = ""
 
 
 def fit(parts: list[Part], width: int, gap: str = " ") -> Text:
-    """Return as many parts, from the left, as ``width`` cells hold; the first is cut where it alone is too long."""
+    """Return as many parts, from the left, as ``width`` cells hold; the first, and one that must be shown, is cut."""
     line = Text()
     for index, part in enumerate(parts):
         before = gap if index else ""
-        if line.cell_len + cell_len(before + part.text) > width:
-            if index == 0:
-                line.append(cut(part.text, width), part.style)
+        room = width - line.cell_len - len(before)
+        if cell_len(part.text) > room:
+            if index == 0 or (part.shorter and room > 1):
+                line.append(before).append(cut(part.shorter or part.text, room), part.style)
             break
         line.append(before)
         line.append(part.text, part.style)
@@ -124,19 +127,25 @@ class Footer(Line):
         super().__init__(id=id)
         self.palette = palette
         self.actions: list[Action] = []
+        self.writing = False
 
-    def show(self, actions: list[Action]) -> None:
-        """Show the keys of ``actions`` that have a short name."""
+    def show(self, actions: list[Action], *, writing: bool) -> None:
+        """Show the keys of ``actions`` that have a short name; while a prompt is written, those of its box alone."""
+        self.writing = writing
         self.actions = sorted((action for action in actions if action.short), key=lambda action: action.rank)
         self.redraw()
 
     def _entry(self, action: Action) -> Text:
-        keys = "/".join(action.keys[:1])
-        key = {"next_shifted": "n/N", "next_pair": "[ ]"}.get(action.name, keys)
-        return Text.assemble((key, self.palette.accent + Style(bold=True)), f" {action.short}")
+        key = {"next_shifted": "n/N", "next_pair": "[ ]"}.get(action.name, action.keys[0])
+        return self._pair(key, action.short)
+
+    def _pair(self, key: str, word: str) -> Text:
+        return Text.assemble((key, self.palette.accent + Style(bold=True)), f" {word}")
 
     def write(self, width: int) -> Text:
         """Return the line."""
+        if self.writing:
+            return Text(" ").append_text(flow([self._pair(key, word) for key, word in KEYS], max(1, width - 1))[0])
         fixed = [self._entry(action) for action in self.actions if action.name in NEVER_DROPPED]
         tail = Text("  ").join(fixed)
         if tail.cell_len + 1 > width:

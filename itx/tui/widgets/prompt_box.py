@@ -11,9 +11,12 @@ from textual.widgets import TextArea
 
 from itx.text import sanitise
 
+KEYS = (("Enter", "send"), ("ctrl+j", "new line"), ("Escape", "back"), ("ctrl+c", "stop, or quit"))
+"""What the footer offers while a prompt is written, for all other keys write."""
+
 
 class PromptBox(TextArea):
-    """A text area; a paste of several lines is kept whole."""
+    """A text area; a paste of several lines is kept whole. It closes when something else gets the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", show=False)]
 
@@ -29,11 +32,10 @@ class PromptBox(TextArea):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(
-            id=id, soft_wrap=True, show_line_numbers=False, tab_behavior="focus", highlight_cursor_line=False
+            id=id, soft_wrap=True, show_line_numbers=False, tab_behavior="indent", highlight_cursor_line=False
         )
         self.cursor_blink = False
         self.border_title = "prompt"
-        self.border_subtitle = "Enter sends, ctrl+j new line, Escape back"
 
     async def on_key(self, event: events.Key) -> None:
         """Send, or make a new line; other keys are the text area's own."""
@@ -58,6 +60,11 @@ class PromptBox(TextArea):
         event.prevent_default()
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
         self.insert("\t".join(sanitise(part) for part in text.split("\t")))
+
+    def on_blur(self) -> None:
+        """Close, unless it is only the terminal that lost the focus: keys would act where text is expected."""
+        if self.display and self.app.app_focus and self.screen.focused is not self:
+            self.post_message(self.Left())
 
     def action_leave(self) -> None:
         """Go back to the keys."""

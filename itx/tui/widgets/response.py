@@ -31,6 +31,8 @@ class Place(NamedTuple):
 
     cursor: int | None = None
     follow: bool = True
+    top: int = 0
+    """The first line that is seen, where nothing is followed."""
 
 
 class ResponsePane(ScrollView, can_focus=True):
@@ -70,6 +72,10 @@ class ResponsePane(ScrollView, can_focus=True):
         self.answer = exchange.answers.get(author) if exchange is not None else None
         self.scorer, self.thresholds, self.active, self.place = scorer, thresholds, active, place
         self._wrap_all()
+        if not (place.follow and self._streaming):
+            self.scroll_to(y=place.top, animate=False, force=True, immediate=True)
+            if active and place.cursor is None and not place.follow:  # read on beside another: the cursor comes to it
+                self.move_to(self._wrapping.position_at(self.scroll_offset.y + self._page // 2, 0))
         self._keep_cursor_visible()
 
     def show_message(self, lines: list[Text]) -> None:
@@ -81,6 +87,9 @@ class ResponsePane(ScrollView, can_focus=True):
     def _wrap_all(self) -> None:
         self._wrapping = Wrapping(self._room - 1, self.signs.glyphs)
         self._strips.clear()
+        self._ghost = None
+        if not self._laid_out:
+            return
         self._scored = 0
         self._append_new()
         self._place_ghost()
@@ -92,6 +101,11 @@ class ResponsePane(ScrollView, can_focus=True):
         return max(3, self.scrollable_content_region.width)
 
     @property
+    def _laid_out(self) -> bool:
+        """False before the first layout: nothing is wrapped for a width that is not known."""
+        return self.size.width > 0
+
+    @property
     def _page(self) -> int:
         return max(1, self.scrollable_content_region.height)
 
@@ -101,7 +115,7 @@ class ResponsePane(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Wrap again where the width has changed; keep the cursor, or the tail, in view."""
-        if self._wrapping.width != max(2, self._room - 1):
+        if self._wrapping.width != max(2, self._room - 1) or not self._wrapping.positions:
             self._wrap_all()
         else:
             self._resize_to_text()
@@ -109,7 +123,7 @@ class ResponsePane(ScrollView, can_focus=True):
 
     def update_text(self) -> None:
         """Take in what the answer has gained since the last call; only lines that changed are drawn again."""
-        if self.answer is None:
+        if self.answer is None or not self._laid_out:
             return
         first = self._append_new()
         scored = self.answer.scored(self.scorer)
@@ -174,8 +188,11 @@ class ResponsePane(ScrollView, can_focus=True):
         self.post_message(self.Moved(self))
 
     def move_line(self, lines: int) -> None:
-        """Move the cursor by lines, keeping its column as far as it can."""
+        """Move the cursor by lines, keeping its column as far as it can; without a cursor, scroll."""
         if self.answer is None or not self.answer.length:
+            return
+        if not self.active:
+            self._scroll_beside(self.scroll_offset.y + lines)
             return
         cursor = self.place.cursor
         if cursor is None:
@@ -190,19 +207,20 @@ class ResponsePane(ScrollView, can_focus=True):
 
     def move_to_end(self, *, top: bool) -> None:
         """Go to the first position, or to the last (while text streams: follow it)."""
-        if self.answer is not None:
+        if not self.active:
+            self._scroll_beside(0 if top else self._drawn_height, follow=not top)
+        elif self.answer is not None:
             self.move_to(0 if top else None if self._streaming else self.answer.length - 1)
 
-    def set_active(self, active: bool) -> None:
-        """Show or hide the cursor."""
-        if active != self.active:
-            self.active = active
-            self._wrap_all()
+    def _scroll_beside(self, line: int, *, follow: bool = False) -> None:
+        self.place = Place(follow=follow)
+        self._scroll_to_line(line)
+        self.post_message(self.Moved(self))
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on the token that was clicked."""
         offset = event.get_content_offset(self)
-        if offset is not None and self.answer is not None:
+        if offset is not None and self.active and self.answer is not None:
             line, _ = self._line_at(self.scroll_offset.y + offset.y)
             passed = 0
             for cell in line:
