@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from itx.models.torch.reduction import reduce_rows
 from itx.records import Prompt
 from tests.real.conftest import SAMPLE, Trio
 from tests.reference import oracle
@@ -40,26 +41,43 @@ def test_every_figure_of_the_trio_agrees(gemma_trio: Trio) -> None:
     assert compared > 200
 
 
-def test_the_adapter_on_shared_weights_equals_merged_weights(gemma_trio: Trio, tmp_path: Path) -> None:
-    """Against weights merged in float64, as near as the reference asks; against a merged checkpoint, as torch rounds.
+def test_the_adapter_on_shared_weights_says_what_a_merged_checkpoint_says(gemma_trio: Trio, tmp_path: Path) -> None:
+    """Two float32 computations with roundings of their own; the test above holds the adapter to the float64 reference.
 
-    A checkpoint of its own goes through other float32 roundings than base and adapter on shared weights, whose errors
-    have much in common: at a KL of 0.0079 nats the former was measured 1.2e-6 off its own float64 pass.
+    In answers of 16 tokens, at a KL of 0.008 nats, both were measured 1.1e-6 to 1.9e-6 nats off float64 at one position:
+    torch's logits are 1.2e-4 off there, and single tokens and chunks do not round alike. The reduction is not the
+    cause: see the next test.
     """
     merged = oracle.load(gemma_trio.base, gemma_trio.lora).to(torch.float32)
     merged.save_pretrained(tmp_path / "merged")
     AutoTokenizer.from_pretrained(gemma_trio.lora).save_pretrained(tmp_path / "merged")
     del merged
-    _, (whole,) = compare(gemma_trio.base, {"lora": tmp_path / "merged"}, ASKED[:1], length=16)
-    _, (shared,) = compare(gemma_trio.base, {"lora": gemma_trio.lora}, ASKED[:1], length=16)
-    models = {
-        "base": partial(oracle.load, gemma_trio.base),
-        "lora": partial(oracle.load, gemma_trio.base, gemma_trio.lora),
-    }
-    assert oracle.check_traces([shared], models) == 2 * 16
-    assert [response.ids for response in whole.responses] == [response.ids for response in shared.responses]
+    _, whole = compare(gemma_trio.base, {"lora": tmp_path / "merged"}, ASKED[:1], length=16)
+    _, shared = compare(gemma_trio.base, {"lora": gemma_trio.lora}, ASKED[:1], length=16)
+    ids = [[response.ids for response in traces[0].responses] for traces in (whole, shared)]
+    assert ids[0] == ids[1]
+    assert max(gather(whole, "kl_author_scorer")) > 1e-4, "the adapter does nothing"
     for field in ("kl_author_scorer", "kl_scorer_author", "js", "logp", "entropy"):
-        assert np.allclose(gather([whole], field), gather([shared], field), rtol=1e-3, atol=1e-5), field
+        assert np.allclose(gather(whole, field), gather(shared, field), rtol=1e-3, atol=1e-5), field
+
+
+def test_the_reduction_of_real_logits_is_exact(gemma_trio: Trio) -> None:
+    """Of one and the same float32 logits, the figures are those of float64 to 1e-7 nats."""
+    ids = AutoTokenizer.from_pretrained(gemma_trio.base)(LINES[0]["reference"])["input_ids"]
+    rows = []
+    for folder in (gemma_trio.full, gemma_trio.base):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        with torch.no_grad():
+            rows.append(model(torch.tensor([ids])).logits[0, :-1])
+        del model
+    found = reduce_rows(rows[0], [rows[1]], ids[1:], rows[0].shape[1])
+    log_p, log_q = (logits.double().log_softmax(dim=-1).numpy() for logits in rows)
+    expected = oracle.figures(log_p, log_q, ids[1:])
+    (score,) = found.scores
+    for name in ("kl_author_scorer", "kl_scorer_author", "js"):
+        assert np.allclose(getattr(score, name), getattr(expected, name), rtol=1e-5, atol=1e-7), name
+    assert np.allclose(score.entropy, expected.scorer_entropy, rtol=1e-6, atol=1e-6)
+    assert np.allclose(score.logp, expected.scorer_logp, rtol=1e-9, atol=1e-6)
 
 
 def test_the_base_agrees_with_itself_past_its_window(gemma_base: Path, record_property: pytest.RecordProperty) -> None:
