@@ -15,7 +15,7 @@ from tests.support.terminal import Screen, Terminal
 RATE = 200
 TOKENS = 2000
 ROWS, COLUMNS = 40, 120
-_TOKEN = re.compile(r"token ([\d,]+) of")
+_TOKEN = re.compile(r"token #([\d,]+) of")
 
 
 def start(folder: Path, tokens: int) -> Terminal:
