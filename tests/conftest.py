@@ -1,8 +1,32 @@
-"""What holds for every test: how long one takes depends on the machine, and is no failure."""
+"""What holds for every test: how long one takes depends on the machine, and is no failure.
+
+Tests run in two processes (``-n 2``), so each computes with one thread; those marked ``real`` share the weights of one
+session and stay in one process. On a CI the examples of hypothesis are the same each time; by hand they differ.
+"""
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("itx", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "itx",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
 settings.load_profile("itx")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Send the tests with the large weights first, to one process."""
+    for item in items:
+        if item.get_closest_marker("real"):
+            item.add_marker(pytest.mark.xdist_group("real"))
+    items.sort(key=lambda item: item.get_closest_marker("real") is None)

@@ -59,7 +59,10 @@ def parse_reference(text: str, name: str, resolved: Mapping[str, Path]) -> Refer
             f"{text} is an address, and this build of itx has no engine for remote models yet.",
             "Name a safetensors folder or a hub id.",
         )
-    path = Path(place).expanduser()
+    try:
+        path = Path(place).expanduser()
+    except RuntimeError as error:
+        raise WeightsError(f"There is no folder {text}: {error}", "Write the whole path.") from error
     if place and path.is_dir():
         return Reference(name, text, "folder", str(path))
     if path.is_file():

@@ -55,6 +55,7 @@ def test_a_demo_model_that_is_not_there() -> None:
         ("https://host/v1#model", UsageError, "address"),
         ("./nowhere", WeightsError, "no folder"),
         ("/nowhere/at/all", WeightsError, "no folder"),
+        ("~nobody-of-this-name/model", WeightsError, "no folder"),
         ("a/b/c", WeightsError, "no folder"),
         ("two words", UsageError, "names no model"),
         ("", UsageError, "names no model"),
