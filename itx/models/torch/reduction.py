@@ -1,13 +1,14 @@
 """Two rows of logits a position reduced to exact figures, in torch, blockwise.
 
-With p, q the author's and a scorer's normalised distributions, d = log p − log q and x = exp(−|d|):
+With p, q the author's and a scorer's normalised distributions, d = log p − log q and y = ½·exp(−|d|):
 
     KL(p‖q) = Σ (q − p + p·d)        KL(q‖p) = Σ (p − q − q·d)
-    JS      = ½ Σ max(p, q)·(−(1 + x)·log(½(1 + x)) − x·|d|)
+    JS      = Σ max(p, q)·(−(½ + y)·log(½ + y) − y·|d|)
 
-Every term is non-negative, so that small values survive float32 and an error in a normaliser counts only squared; a
-difference of entropies or of log-sum-exps would lose them. JS is ½ KL(p‖m) + ½ KL(q‖m), m = ½(p + q), written in
-|d|. The ten best are found in two stages: maxima of strided column blocks, then the ten best blocks (exact).
+JS is ½ KL(p‖m) + ½ KL(q‖m), m = ½(p + q), written in |d|. All are sums of non-negative terms, so that an error in a
+normaliser counts only squared; a difference of entropies or of log-sum-exps would lose small values. Σp and Σq are not
+summed: each is 1 but for the rounding of its log-sum-exp to float32, which is known in float64. The ten best are found
+in two stages: maxima of strided column blocks, then the ten best blocks (exact).
 
 Rows come in any floating dtype; they are computed in float32 by groups of rows and blocks of columns that fit a cache,
 and partial sums are added in float64.
@@ -29,10 +30,29 @@ from itx.records import Score, Top
 _STRIDE = 64
 _HOST_ELEMENTS = 1 << 16
 _DEVICE_ELEMENTS = 1 << 24
+_APART = 272
+"""Elements between buffers: a multiple of 4 KiB apart they would fight for the same lines of the cache."""
+_LN2 = math.log(2)
+
+
+class _Work:
+    """Buffers of a group of rows by a block of columns, used again for every block."""
+
+    def __init__(self, elements: int, device: torch.device) -> None:
+        self._buffers = torch.empty(5, elements + _APART, device=device)
+        self._shaped: dict[torch.Size, list[Tensor]] = {}
+
+    def shape(self, like: Tensor) -> list[Tensor]:
+        """Return five buffers of the shape [r, columns] of ``like``."""
+        shaped = self._shaped.get(like.shape)
+        if shaped is None:
+            count = like.numel()
+            shaped = self._shaped[like.shape] = [buffer[:count].view(like.shape) for buffer in self._buffers]
+        return shaped
 
 
 class _Side:
-    """One model's rows of a chunk, and what is known of each; lists have one tensor a group of rows."""
+    """One model's rows of a chunk, and what is known of each; lists of tensors have one a group of rows."""
 
     def __init__(self, raw: Tensor, width: int) -> None:
         self.raw = raw[:, :width]
@@ -43,10 +63,10 @@ class _Side:
         """[r, 1]: the sum of exp(logit − best)."""
         self.rounded: list[Tensor] = []
         """[r, 1]: the log-sum-exps as rounded to float32."""
-        self.expected: list[list[Tensor]] = []
-        """[r] a block of columns: the sums of p·log p, as far as the rounded log-sum-exps give them."""
+        self.expected: list[float] = []
+        """The sums of p·log p, as far as the rounded log-sum-exps give them."""
 
-    def read(self, part: slice, columns: int) -> tuple[Tensor, Tensor]:
+    def read(self, part: slice, columns: int, work: _Work) -> tuple[Tensor, Tensor]:
         """Return a group's rows in float32 [r, width] and their log-sum-exps [r, 1], and remember maxima and sums."""
         rows = self.raw[part].float().contiguous()
         count, width = rows.shape
@@ -60,9 +80,12 @@ class _Side:
                 best = torch.maximum(best, rows[:, head:].amax(dim=1, keepdim=True))
         else:
             best = rows.amax(dim=1, keepdim=True)
-        total = torch.zeros_like(best)
+        total: Tensor | None = None
         for begin in range(0, width, columns):
-            total += (rows[:, begin : begin + columns] - best).exp_().sum(dim=1, keepdim=True)
+            block = rows[:, begin : begin + columns]
+            part_total = torch.sub(block, best, out=work.shape(block)[0]).exp_().sum(dim=1, keepdim=True)
+            total = part_total if total is None else total.add_(part_total)
+        assert total is not None
         self.best.append(best)
         self.total.append(total)
         self.rounded.append(total.log().add_(best))
@@ -78,13 +101,13 @@ class _Side:
             )
         return lse
 
-    def read_entropy(self, lse: Tensor) -> list[float]:
-        """Return the entropies, given the log-sum-exps in float64.
+    def read_rounding(self, lse: Tensor) -> Tensor:
+        """Return how far the rounding moved the log-sum-exps [n] (3e-5 at logits of 700): Σp is exp of that."""
+        return (lse - torch.cat(self.rounded)).squeeze(1).cpu()
 
-        The rounding ε of a log-sum-exp (3e-5 at logits of 700) adds ε to every log p, which p multiplies by exp(ε).
-        """
-        rounding = (lse - torch.cat(self.rounded)).squeeze(1)
-        return _positive(rounding - _total(self.expected) * torch.exp(-rounding))
+    def read_entropy(self, rounding: Tensor) -> list[float]:
+        """Return the entropies: the rounding is added to every log p, and p multiplied by its exponential."""
+        return _positive(rounding - torch.tensor(self.expected, dtype=torch.float64) * torch.exp(-rounding))
 
     def read_logp(self, tokens: Tensor, lse: Tensor) -> list[float]:
         """Return the log-probs of ``tokens`` [n, 1]."""
@@ -116,29 +139,28 @@ class _Side:
 
 
 class _Pair:
-    """The sums of the author against one scorer, by block of columns; lists have one tensor [r] a group of rows."""
+    """The sums of the author against one scorer, one a row."""
 
-    def __init__(self) -> None:
-        self.rise: list[list[Tensor]] = []
-        self.forth: list[list[Tensor]] = []
-        self.back: list[list[Tensor]] = []
-        self.middle: list[list[Tensor]] = []
+    def __init__(self, marks: Tensor) -> None:
+        self.marks = marks
+        """[n, 1]: the scorer's logits of the tokens."""
+        self.forth: list[float] = []
+        self.back: list[float] = []
+        self.middle: list[float] = []
         self.rank: list[int] = []
         self.ties: list[int] = []
 
-    def add(self, block: int, p: Tensor, log_p: Tensor, q: Tensor, log_q: Tensor) -> None:
-        """Add the sums over one block of columns [r, columns]; ``q`` and ``log_q`` are overwritten."""
+    def add(self, row: int, p: Tensor, log_p: Tensor, q: Tensor, log_q: Tensor, y: Tensor) -> None:
+        """Add the sums over a block of columns [r, columns], rows from ``row``; all but p, log p are overwritten."""
         d = torch.sub(log_p, log_q, out=log_q)
-        work = q - p
-        _put(self.rise, block, work.sum(dim=1))
-        _put(self.forth, block, _dot(p, d))
-        _put(self.back, block, _dot(q, d))
+        _add(self.forth, row, _dot(p, d))
+        _add(self.back, row, _dot(q, d))
         torch.maximum(p, q, out=q)
         size = d.abs_().neg_()
-        x = torch.exp(size, out=work)
-        size.mul_(x)
-        x.add_(1)
-        _put(self.middle, block, _dot(q, size.addcmul_(x, (x / 2).log_(), value=-1)))
+        torch.exp(torch.sub(size, _LN2, out=y), out=y)
+        size.mul_(y)
+        y.add_(0.5)
+        _add(self.middle, row, _dot(q, size.addcmul_(y, y.log(), value=-1)))
 
 
 def reduce_rows(author: Tensor, scorers: Sequence[Tensor], ids: Sequence[int], width: int) -> Reduction:
@@ -154,12 +176,14 @@ def reduce_rows(author: Tensor, scorers: Sequence[Tensor], ids: Sequence[int], w
         tokens = torch.tensor(list(ids), device=author.device).clamp_(max=width - 1).unsqueeze(1)
         mine = _Side(author, width)
         theirs = [_Side(scorer, width) for scorer in scorers]
-        pairs = [_Pair() for _ in scorers]
+        pairs = [_Pair(side.raw.gather(1, tokens).float()) for side in theirs]
+        work = _Work(min(group, len(ids)) * columns, author.device)
         for start in range(0, len(ids), group):
-            _reduce_group(mine, theirs, pairs, tokens, slice(start, start + group), columns)
+            _reduce_group(mine, theirs, pairs, slice(start, start + group), columns, work)
         lse = mine.lse()
-        own = Own(mine.read_logp(tokens, lse), mine.read_entropy(lse), mine.find_top(lse))
-        scores = [_make_score(side, pair, tokens) for side, pair in zip(theirs, pairs, strict=True)]
+        rounding = mine.read_rounding(lse)
+        own = Own(mine.read_logp(tokens, lse), mine.read_entropy(rounding), mine.find_top(lse))
+        scores = [_make_score(side, pair, tokens, rounding) for side, pair in zip(theirs, pairs, strict=True)]
         for place, token in enumerate(ids):
             if token >= width:
                 own.logp[place] = _read_own_logp(author[place], token)
@@ -169,61 +193,61 @@ def reduce_rows(author: Tensor, scorers: Sequence[Tensor], ids: Sequence[int], w
 
 
 def _reduce_group(
-    mine: _Side, theirs: Sequence[_Side], pairs: Sequence[_Pair], tokens: Tensor, part: slice, columns: int
+    mine: _Side, theirs: Sequence[_Side], pairs: Sequence[_Pair], part: slice, columns: int, work: _Work
 ) -> None:
-    rows, lse = mine.read(part, columns)
-    others = [side.read(part, columns) for side in theirs]
+    rows, lse = mine.read(part, columns, work)
+    others = [side.read(part, columns, work) for side in theirs]
     for pair, (other, _) in zip(pairs, others, strict=True):
-        _count_rank(pair, other, tokens[part])
-    for block, begin in enumerate(range(0, rows.shape[1], columns)):
-        end = begin + columns
-        log_p = (rows[:, begin:end] - lse).clamp_(min=-FLOOR)
-        p = log_p.exp()
-        _put(mine.expected, block, _dot(p, log_p))
+        _count_rank(pair, other, pair.marks[part])
+    for begin in range(0, rows.shape[1], columns):
+        here = rows[:, begin : begin + columns]
+        log_p, p, log_q, q, spare = work.shape(here)
+        torch.sub(here, lse, out=log_p).clamp_(min=-FLOOR)
+        torch.exp(log_p, out=p)
+        _add(mine.expected, part.start, _dot(p, log_p))
         for side, pair, (other, other_lse) in zip(theirs, pairs, others, strict=True):
-            log_q = (other[:, begin:end] - other_lse).clamp_(min=-FLOOR)
-            q = log_q.exp()
-            _put(side.expected, block, _dot(q, log_q))
-            pair.add(block, p, log_p, q, log_q)
+            torch.sub(other[:, begin : begin + columns], other_lse, out=log_q).clamp_(min=-FLOOR)
+            torch.exp(log_q, out=q)
+            _add(side.expected, part.start, _dot(q, log_q))
+            pair.add(part.start, p, log_p, q, log_q, spare)
 
 
-def _make_score(side: _Side, pair: _Pair, tokens: Tensor) -> Score:
+def _make_score(side: _Side, pair: _Pair, tokens: Tensor, author_rounding: Tensor) -> Score:
     lse = side.lse()
-    rise = _total(pair.rise)
+    rounding = side.read_rounding(lse)
+    rise = rounding.expm1() - author_rounding.expm1()
     return Score(
         logp=side.read_logp(tokens, lse),
         rank=pair.rank,
         ties=pair.ties,
-        entropy=side.read_entropy(lse),
-        kl_author_scorer=_positive(_total(pair.forth) + rise),
-        kl_scorer_author=_positive(-_total(pair.back) - rise),
-        js=_positive(_total(pair.middle) / 2),
+        entropy=side.read_entropy(rounding),
+        kl_author_scorer=_positive(rise + torch.tensor(pair.forth, dtype=torch.float64)),
+        kl_scorer_author=_positive(-rise - torch.tensor(pair.back, dtype=torch.float64)),
+        js=_positive(torch.tensor(pair.middle, dtype=torch.float64)),
         top=side.find_top(lse),
     )
 
 
-def _put(blocks: list[list[Tensor]], block: int, value: Tensor) -> None:
-    if block == len(blocks):
-        blocks.append([])
-    blocks[block].append(value)
+def _add(sums: list[float], row: int, values: Sequence[float]) -> None:
+    """Add ``values`` to the sums of the rows from ``row``; the first block of columns begins them."""
+    if row == len(sums):
+        sums.extend(values)
+    else:
+        for place, value in enumerate(values, row):
+            sums[place] += value
 
 
-def _total(blocks: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Return the sums over all blocks [n] in float64."""
-    parts = torch.stack([torch.cat(list(groups)) for groups in blocks])
-    return parts.sum(dim=0, dtype=torch.float64)
+def _dot(one: Tensor, other: Tensor) -> Sequence[float]:
+    """Return the inner products of rows [r, columns]."""
+    if one.shape[0] == 1 and one.device.type == "cpu":
+        return (float(np.dot(one.numpy()[0], other.numpy()[0])),)
+    sums: list[float] = (one * other).sum(dim=1).tolist()
+    return sums
 
 
 def _positive(values: Tensor) -> list[float]:
     found: list[float] = values.clamp(min=0).tolist()
     return found
-
-
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    """Return the inner products [r] of rows [r, columns]."""
-    if one.shape[0] == 1 and one.device.type == "cpu":
-        return torch.dot(one[0], other[0]).unsqueeze(0)
-    return (one * other).sum(dim=1)
 
 
 def _read_own_logp(row: Tensor, token: int) -> float:
@@ -232,12 +256,11 @@ def _read_own_logp(row: Tensor, token: int) -> float:
     return max(-FLOOR, float(logits[token] - logits.logsumexp(0)))
 
 
-def _count_rank(pair: _Pair, rows: Tensor, tokens: Tensor) -> None:
+def _count_rank(pair: _Pair, rows: Tensor, marks: Tensor) -> None:
     """Append the strict rank (from 1) and the number of other ids with the same logit, for each row."""
-    marks = rows.gather(1, tokens)
     if rows.device.type == "cpu":
         # numpy compares and counts several times faster than torch does on a CPU; the memory is shared.
-        for row, mark in zip(rows.numpy(), marks.squeeze(1).numpy(), strict=True):
+        for row, mark in zip(rows.numpy(), marks.numpy()[:, 0], strict=True):
             pair.rank.append(1 + int(np.count_nonzero(row > mark)))
             pair.ties.append(int(np.count_nonzero(row == mark)) - 1)
         return
