@@ -255,3 +255,121 @@ class Prompt(Record, frozen=True, kw_only=True):
     messages: list[Message] = []
     reference: str | None = None
     given: list[GivenResponse] = []
+
+
+class Example(Record, frozen=True, kw_only=True):
+    """A row that has a span: its id and the passage as it stands in the row's response, with some text around it.
+
+    ``start`` and ``end`` are the span's characters in ``text`` (end exclusive).
+    """
+
+    row: str
+    text: str
+    start: int = 0
+    end: int = 0
+
+
+class Span(Record, frozen=True, kw_only=True):
+    """A verbatim span of a response: whole words that rows of the tuning data have, too.
+
+    ``start`` and ``end`` are positions (end exclusive), ``text`` what they say; ids count from 1 in order of ``start``.
+    """
+
+    id: int
+    start: int
+    end: int
+    text: str
+    rows: int
+    """How many of the searched rows have it in their response."""
+    examples: list[Example] = []
+    borrowed: bool = False
+    """Whether borrowed words lie in it: then the rows searched are the neighbours of the prompt."""
+    words: list[int] = []
+    """The first position of each borrowed word in it that no rarer span owns."""
+    rise: float | None = None
+    """Sum of the author's log-prob minus base's over its positions, in nats; None where base did not score them."""
+    raised: bool = False
+    """A position is shifted for base, or the author gives the span at least 3 nats more than base."""
+    boilerplate: bool = False
+    """So many rows have it that it says nothing of one."""
+
+
+class Neighbour(Record, frozen=True, kw_only=True):
+    """A row retrieved for a query. ``text`` is its response, ``instruction`` what it answers.
+
+    ``score`` is the semantic score where there is one, else the lexical; ``query`` says what it was retrieved by.
+    """
+
+    row: str
+    score: float
+    text: str
+    instruction: str = ""
+    lexical: float | None = None
+    semantic: float | None = None
+    query: Literal["prompt", "response", "span", "words"] = "prompt"
+
+
+class ControlCount(Record, frozen=True, kw_only=True):
+    """What a control counts where a response has ``borrowed`` of ``words``; for random rows the mean of the draws."""
+
+    words: int
+    borrowed: float
+
+
+class Null(Record, frozen=True, kw_only=True):
+    """The controls of one response: base's own answer, rows never tuned on near the prompt, and random rows."""
+
+    base: ControlCount | None = None
+    control: ControlCount | None = None
+    random: ControlCount | None = None
+    draws: int = 0
+    seed: int = 0
+
+
+class Paraphrase(Record, frozen=True, kw_only=True):
+    """A sentence without a verbatim source that is near a sentence of a neighbour; ``score`` is their cosine."""
+
+    start: int
+    end: int
+    text: str
+    row: str
+    passage: str
+    score: float
+
+
+class Borrowing(Record, frozen=True, kw_only=True):
+    """One line of ``borrow.jsonl``: where the words of one response occur in the tuning data.
+
+    ``candidates`` counts the content, entity and digit words of the response that the prompt lacks, ``borrowed`` those
+    of them that lie in a verbatim span of the neighbours of the prompt, ``distinct`` the different ones among these.
+    """
+
+    prompt_id: str
+    author: str
+    spans: list[Span] = []
+    neighbours: list[Neighbour] = []
+    null: Null = Null()
+    candidates: int = 0
+    borrowed: int = 0
+    distinct: int = 0
+    raised: int = 0
+    """Borrowed words in raised spans."""
+    positions: dict[int, int] = {}
+    """The span that owns each position of a borrowed word."""
+    paraphrases: list[Paraphrase] = []
+
+
+Verdict = Literal["hallucinated", "fine", "accepted", "rejected", "cleared"]
+
+
+class Mark(Record, frozen=True, kw_only=True):
+    """One event of ``marks.jsonl``: a person's judgement of a span, or (with ``row``) of a source of it."""
+
+    time: str
+    prompt_id: str
+    author: str
+    start: int
+    end: int
+    verdict: Verdict
+    row: str | None = None
+    note: str = ""
