@@ -1,1 +1,1 @@
-"""The join of what shifted to where it came from: spans, borrowed words, controls; pure functions of records and rows."""
+"""The join of what shifted to where it came from: spans, borrowed words, controls; pure functions of records."""
