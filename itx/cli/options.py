@@ -97,7 +97,7 @@ Dtype = Annotated[
     typer.Option(
         "--dtype",
         metavar="DTYPE",
-        help="float32, bfloat16 or float16 instead of the choice made.",
+        help="float32, bfloat16, float16 or float64 instead of the choice made.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]

@@ -18,13 +18,13 @@ _PROMPTS = ("Hello", "Tell me about the river that runs through this town.", "Gi
 def measure_floors(
     engines: Sequence[Engine], contexts: ContextMaker, chunk: int, tell: Callable[[str], None]
 ) -> list[Floor]:
-    """Return a floor for each dtype and quantisation but plain float32, of the first engine that has it.
+    """Return a floor for each dtype and quantisation but float32 and float64, of the first engine that has it.
 
-    Plain float32 is left out: there rounding stays below what is recorded. Raises ItxError where a prompt of the
+    Those two are left out: there rounding stays below what is recorded. Raises ItxError where a prompt of the
     measurement does, as any other prompt would.
     """
     floors: list[Floor] = []
-    measured: set[tuple[str, str | None]] = {("float32", None)}
+    measured: set[tuple[str, str | None]] = {("float32", None), ("float64", None)}
     for engine in engines:
         precision = (engine.dtype, engine.quantization)
         if precision in measured:

@@ -7,6 +7,7 @@ import torch
 from itx.errors import UsageError
 
 _DTYPES = {
+    "float64": torch.float64, "fp64": torch.float64, "double": torch.float64,
     "float32": torch.float32, "fp32": torch.float32, "f32": torch.float32,
     "bfloat16": torch.bfloat16, "bf16": torch.bfloat16,
     "float16": torch.float16, "fp16": torch.float16, "half": torch.float16,
@@ -45,7 +46,7 @@ def choose_dtype(wanted: str | None, device: torch.device, stored: torch.dtype |
     """
     if wanted is not None and wanted != "auto":
         if wanted not in _DTYPES:
-            raise UsageError(f"{wanted!r} is no dtype.", "Use float32, bfloat16 or float16.")
+            raise UsageError(f"{wanted!r} is no dtype.", "Use float32, bfloat16, float16 or float64.")
         return _DTYPES[wanted]
     if device.type == "cpu" or stored is None or not stored.is_floating_point:
         return torch.float32
