@@ -357,6 +357,8 @@ class Borrowing(Record, frozen=True, kw_only=True):
     positions: dict[int, int] = {}
     """The span that owns each position of a borrowed word."""
     paraphrases: list[Paraphrase] = []
+    response: str | None = None
+    """Fingerprint (``sha256:…``) of the ids of the response that the line was made for."""
 
 
 Verdict = Literal["hallucinated", "fine", "accepted", "rejected", "cleared"]

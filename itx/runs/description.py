@@ -90,6 +90,7 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
     """Return, in words, what would make the figures of ``wanted`` differ in meaning from those of ``recorded``.
 
     Where a model has a fingerprint its path does not matter; neither do device, threads, versions and the command.
+    Tuning data may be named later: traces do not depend on it.
     """
     differences: list[str] = []
 
@@ -112,7 +113,8 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
         compare(f"context {field.replace('_', ' ')}", getattr(recorded.context, field), getattr(wanted.context, field))
     for field in recorded.thresholds.__struct_fields__:
         compare(f"threshold {field}", getattr(recorded.thresholds, field), getattr(wanted.thresholds, field))
-    compare("tuning data", recorded.data and recorded.data.fingerprint, wanted.data and wanted.data.fingerprint)
+    if recorded.data is not None:
+        compare("tuning data", recorded.data.fingerprint, wanted.data and wanted.data.fingerprint)
     for field in ("chunk", "flash_attention", "kv"):
         compare(field, getattr(recorded.engine, field), getattr(wanted.engine, field))
     return differences

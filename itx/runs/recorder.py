@@ -7,7 +7,6 @@ when the run is resumed, and its prompt is done again.
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 
 from itx.errors import RunError
 from itx.records import Prompt, Run, Trace
+from itx.runs.appending import open_to_append
 from itx.runs.asked import Asked, fingerprint_prompt
 from itx.runs.check import check_run, check_trace, has_impossible_figure
 from itx.runs.description import find_differences, is_run, read_description, sync_folder, write_description
@@ -80,7 +80,7 @@ class Recorder:
         lock = FolderLock(folder)
         try:
             _check_empty(folder)
-            handle = _open_to_append(folder / TRACES)
+            handle = open_to_append(folder / TRACES)
         except BaseException:
             lock.release()
             raise
@@ -98,6 +98,8 @@ class Recorder:
     def resume(cls, folder: Path, run: Run) -> Self:
         """Go on with the run in ``folder``; its ``run.json`` stays as it is, and is the recorder's ``run``.
 
+        Only tuning data that it does not name yet is added.
+
         Raises RunError where ``run`` differs in what figures depend on, a line but the last is broken, or the folder
         is locked or cannot be written.
         """
@@ -110,12 +112,16 @@ class Recorder:
             )
         lock = FolderLock(folder)
         try:
-            handle = _open_to_append(folder / TRACES)
+            handle = open_to_append(folder / TRACES)
         except BaseException:
             lock.release()
             raise
         try:
-            return cls(folder, recorded, lock, handle, _mend(folder, handle, recorded))
+            done = _mend(folder, handle, recorded)
+            if recorded.data is None and run.data is not None:
+                recorded = msgspec.structs.replace(recorded, data=run.data)
+                write_description(folder, recorded)
+            return cls(folder, recorded, lock, handle, done)
         except BaseException as error:
             os.close(handle)
             lock.release()
@@ -230,19 +236,6 @@ def _check_empty(folder: Path) -> None:
         raise RunError(f"{folder} is not empty and not a run.", "Name a new or empty folder with --out.")
 
 
-def _open_to_append(path: Path) -> int:
-    # A folder from a stranger may hold links: what is appended must not land in another file.
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        handle = os.open(path, flags, 0o644)
-    except OSError as error:
-        raise refuse_writing(path.parent, error) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise RunError(f"{path} is not a plain file.", "Name another folder with --out.")
-    return handle
-
-
 def _mend(folder: Path, handle: int, run: Run) -> dict[str, Asked]:
     """Return the finished prompts by id; move an unfinished last line to ``traces.torn``."""
     done: dict[str, Asked] = {}
@@ -265,7 +258,7 @@ def _mend_last(folder: Path, handle: int, run: Run, line: bytes, whole: int, don
     try:
         check_trace(decode(_TRACE, line), run)
     except ValueError:
-        torn = _open_to_append(folder / TORN)
+        torn = open_to_append(folder / TORN)
         try:
             rest = memoryview(line + b"\n")
             while rest:

@@ -12,10 +12,12 @@ from typing import Self
 import msgspec
 
 from itx.errors import RunError
-from itx.records import Record, Run, Trace
+from itx.records import Borrowing, Mark, Record, Run, Trace
+from itx.runs.borrowings import BorrowingReader
 from itx.runs.check import check_trace
 from itx.runs.description import read_description
 from itx.runs.lines import TRACES, Head, decode, refuse_line
+from itx.runs.marks import MarkBook
 
 _HEAD = msgspec.json.Decoder(Head)
 _TRACE = msgspec.json.Decoder(Trace)
@@ -54,6 +56,7 @@ class Recording:
         # Two locks: reading a trace must not wait for a scan that runs in another thread.
         self._scanning = threading.RLock()
         self._keeping = threading.Lock()
+        self._borrowings = BorrowingReader(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -134,6 +137,24 @@ class Recording:
         self.scan_all()
         for entry in list(self._entries):
             yield self._load(entry, keep=False)
+
+    def borrowing(self, prompt_id: str, author: str) -> Borrowing | None:
+        """Return what the author's response to a prompt borrowed, or None where that is not recorded.
+
+        Raises RunError where the run has no such prompt, or a line cannot be used.
+        """
+        response = self.trace(prompt_id).response(author)
+        return None if response is None else self._borrowings.find(prompt_id, response)
+
+    def borrowings_of(self, trace: Trace) -> dict[str, Borrowing]:
+        """Return what the responses of a trace borrowed, by author; those not recorded are left out."""
+        found = ((each.author, self._borrowings.find(trace.prompt_id, each)) for each in trace.responses)
+        return {author: borrowing for author, borrowing in found if borrowing is not None}
+
+    def marks(self, prompt_id: str | None = None, author: str | None = None) -> list[Mark]:
+        """Return the judgements that stand now: all, or those of one prompt or response. Raises RunError."""
+        book = MarkBook(self.folder)
+        return [mark for mark in book.marks if prompt_id in {None, mark.prompt_id} and author in {None, mark.author}]
 
     def _load(self, entry: Entry, keep: bool = True) -> Trace:
         with self._keeping:

@@ -362,10 +362,6 @@ def test_a_second_recorder_in_the_same_process_is_refused(tmp_path: Path) -> Non
         ({"decoding": Decoding(max_new_tokens=64)}, "max-new-tokens was 128, now 64"),
         ({"thresholds": Thresholds(marginal=5)}, "threshold marginal was 3, now 5"),
         ({"models": build_run(("lora",)).models}, "models was base, full, now base, lora"),
-        (
-            {"data": DataReference(reference="r", fingerprint="sha256:1", rows=2)},
-            "tuning data was not set, now sha256:1",
-        ),
     ],
 )
 def test_resume_says_what_differs(tmp_path: Path, changes: dict[str, object], said: str) -> None:
@@ -373,6 +369,23 @@ def test_resume_says_what_differs(tmp_path: Path, changes: dict[str, object], sa
     with pytest.raises(RunError) as caught:
         Recorder.resume(tmp_path, build_run(**changes))
     assert said in caught.value.cause
+
+
+def test_tuning_data_may_be_named_later_but_not_changed(tmp_path: Path) -> None:
+    write_run(tmp_path, build_run(), build_traces(build_run(), 2))
+    before = (tmp_path / "traces.jsonl").read_bytes()
+    data = DataReference(reference="rows.jsonl", fingerprint="sha256:1", rows=2)
+    with Recorder.resume(tmp_path, build_run(data=data, command=["other"])) as recorder:
+        assert recorder.run == build_run(data=data)
+        assert len(recorder.finished) == 2
+    assert Recording.open(tmp_path).run == build_run(data=data)
+    assert (tmp_path / "traces.jsonl").read_bytes() == before
+    moved = msgspec.structs.replace(data, reference="/elsewhere/rows.jsonl")
+    Recorder.resume(tmp_path, build_run(data=moved)).close()
+    assert Recording.open(tmp_path).run.data == data
+    for now, said in ((msgspec.structs.replace(data, fingerprint="sha256:2"), "now sha256:2"), (None, "now not set")):
+        with pytest.raises(RunError, match=f"tuning data was sha256:1, {said}"):
+            Recorder.resume(tmp_path, build_run(data=now))
 
 
 def test_resume_refuses_another_context_of_the_base(tmp_path: Path) -> None:
