@@ -8,8 +8,8 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 
+from itx.borrow.category import INITIATION, categories
 from itx.records import Floor, Record, Response, Run, Score, Thresholds, Trace
-from itx.report.category import INITIATION, categories
 
 
 class ClassCounts(Record, frozen=True, kw_only=True):

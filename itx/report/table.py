@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from itx.borrow.category import INITIATION, categories
 from itx.records import Run, Trace
-from itx.report.category import INITIATION, categories
 from itx.report.figures import order_pairs
 from itx.text import escape_json, sanitise
 

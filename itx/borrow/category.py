@@ -7,7 +7,7 @@ A category is a word's, not a piece's: every position of a word has the word's c
 ``style``     a word of a phrase in ``words/style.txt``;
 ``format``    no word at all: punctuation, symbols and emoji, white space, Markdown; and the number of a list item;
 ``digit``     a word that starts with a digit;
-``function``  a word in ``words/function.txt``;
+``function``  a word in ``itx/data/words/function.txt``;
 ``entity``    capitalised, not at the start of a sentence or line;
 ``content``   every other word.
 
@@ -50,6 +50,7 @@ _SPACELESS = (
     (0x1AFF0, 0x1B16F),
     (0x20000, 0x3FFFF),
 )
+_LISTS = {"refusal": files("itx.borrow"), "style": files("itx.borrow"), "function": files("itx.data")}
 _LIST_NUMBER = re.compile(r"[ \t>*_#-]*(?:(\d{1,3})[.)]|([A-Za-z])\))(?=\s|\*|$)", re.MULTILINE)
 _SENTENCE_END = re.compile(r"[.!?…:。！？]\W*\Z|\n\W*\Z")
 
@@ -111,7 +112,7 @@ def _plain(word: str) -> str:
 @cache
 def _phrases(name: str) -> dict[str, list[tuple[str, ...]]]:
     """Return the list's phrases by first word, the longest first."""
-    lines = files("itx.report").joinpath("words", f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    lines = _LISTS[name].joinpath("words", f"{name}.txt").read_text(encoding="utf-8").splitlines()
     phrases: dict[str, list[tuple[str, ...]]] = {}
     for line in lines:
         words = tuple(word.plain for word in split_words(line))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from itx.borrow.category import categories, name_words, split_words
 from itx.records import Response
-from itx.report.category import categories, name_words, split_words
 from tests.support.traces import build_response
 
 NAMES = {"eos", "refusal", "style", "format", "digit", "function", "entity", "content"}
@@ -209,9 +209,11 @@ def test_positions_within_a_word_agree(text: str, cuts: set[int]) -> None:
         assert set(inside) <= {name}
 
 
-@pytest.mark.parametrize("name", ["refusal", "style", "function"])
-def test_word_lists_are_tidy(name: str) -> None:
-    lines = files("itx.report").joinpath("words", f"{name}.txt").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(
+    ("room", "name"), [("itx.borrow", "refusal"), ("itx.borrow", "style"), ("itx.data", "function")]
+)
+def test_word_lists_are_tidy(room: str, name: str) -> None:
+    lines = files(room).joinpath("words", f"{name}.txt").read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("#")
     words = [line for line in lines if not line.startswith("#")]
     assert all(words)
