@@ -24,9 +24,10 @@ def export(
     from itx.report.table import write_csv, write_jsonl
 
     recording = read_whole(folder)
+    run, traces, find = recording.run, recording.traces(), recording.borrowings_of
     if kind is options.ExportFormat.MARKDOWN:
-        write_pieces([write_markdown(recording.run, recording.traces())], output)
+        write_pieces([write_markdown(run, traces, find_borrowings=find, marks=recording.marks())], output)
     elif kind is options.ExportFormat.JSONL:
-        write_pieces(write_jsonl(recording.run, recording.traces()), output)
+        write_pieces(write_jsonl(run, traces, find), output)
     else:
-        write_pieces(write_csv(recording.run, recording.traces()), output)
+        write_pieces(write_csv(run, traces, find), output)

@@ -22,12 +22,17 @@ def report(
 
     from itx.cli.output import write_text
     from itx.cli.recorded import read_whole
+    from itx.report.borrowing import summarise_borrowing
     from itx.report.figures import summarise
     from itx.report.summary import write_summary
+    from itx.runs.lines import BORROW
     from itx.text import escape_json
 
     recording = read_whole(folder)
     figures = summarise(recording.run, recording.traces())
+    if (folder / BORROW).is_file():
+        traced = ((trace, recording.borrowings_of(trace)) for trace in recording.traces())
+        figures = msgspec.structs.replace(figures, borrowing=summarise_borrowing(recording.run, traced))
     if as_json:
         text = escape_json(msgspec.json.format(msgspec.json.encode(figures), indent=2).decode()) + "\n"
     else:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from itx.borrow.category import INITIATION, categories
 from itx.records import Floor, Record, Response, Run, Score, Thresholds, Trace
+from itx.report.borrowing import BorrowingFigures
 
 
 class ClassCounts(Record, frozen=True, kw_only=True):
@@ -79,6 +80,8 @@ class Figures(Record, frozen=True, kw_only=True):
     thresholds: Thresholds
     floors: list[Floor]
     """The noise floor by dtype, as measured at load; empty where all models compute in float32."""
+    borrowing: BorrowingFigures | None = None
+    """What was borrowed from the tuning data; None in a run without it."""
 
 
 def count_classes(response: Response, score: Score, thresholds: Thresholds) -> ClassCounts:

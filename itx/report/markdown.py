@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from itx.records import Response, Run, Score, Trace
+from itx.records import Mark, Response, Run, Score, Trace
+from itx.report.borrowing import Borrowings, FindBorrowings, summarise_borrowing
 from itx.report.curve import LEVEL, plot_text
 from itx.report.escape import code, code_block, code_piece, escape_inline, quote, quote_text, write_line, write_table
 from itx.report.figures import count_classes, order_pairs, order_responses, summarise
 from itx.report.marks import BLANK, LINE_FEED, mark_lines
 from itx.report.provenance import write_provenance
+from itx.report.sources import write_borrowing, write_borrowing_summary
 from itx.report.summary import write_pairs
 from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_share
 
@@ -17,18 +19,30 @@ _WIDTH = 72
 _HEIGHT = 6
 
 
-def write_markdown(run: Run, traces: Iterable[Trace], command: Sequence[str] | None = None) -> str:
+def write_markdown(
+    run: Run,
+    traces: Iterable[Trace],
+    command: Sequence[str] | None = None,
+    *,
+    find_borrowings: FindBorrowings | None = None,
+    marks: Sequence[Mark] = (),
+) -> str:
     """Return the findings of ``traces`` as Markdown.
 
-    ``command`` stands in for the run's own. Everything from prompts, models and files is escaped.
+    ``command`` stands in for the run's own; ``find_borrowings`` gives what the responses of a trace borrowed.
+    Everything from prompts, models, rows and files is escaped.
     """
     kept = list(traces)
+    traced = [(trace, find_borrowings(trace) if find_borrowings else {}) for trace in kept]
     names = " ⇄ ".join(escape_inline(model.name) for model in run.models)
     parts = [f"# What tuning changed: {names}\n\n", _write_legend(run), "\n"]
     if len(kept) > 1:
         figures = summarise(run, kept)
         parts.append(f"## All {say_count(figures.prompts, 'prompt')}\n\n{write_pairs(figures)}\n")
-    parts.extend(_write_trace(run, trace) for trace in kept)
+    borrowed = summarise_borrowing(run, traced)
+    if borrowed is not None:
+        parts.append(write_borrowing_summary(borrowed))
+    parts.extend(_write_trace(run, trace, borrowings, marks) for trace, borrowings in traced)
     parts.append(write_provenance(run, command))
     return "".join(parts)
 
@@ -43,7 +57,7 @@ def _write_legend(run: Run) -> str:
     )
 
 
-def _write_trace(run: Run, trace: Trace) -> str:
+def _write_trace(run: Run, trace: Trace, borrowings: Borrowings, marks: Sequence[Mark]) -> str:
     parts = [f"## Prompt {escape_inline(trace.prompt_id)}\n\n", quote_text(trace.prompt), "\n"]
     if trace.reference is not None:
         parts.append(f"Known answer:\n\n{quote_text(trace.reference)}\n")
@@ -56,6 +70,9 @@ def _write_trace(run: Run, trace: Trace) -> str:
         if not scorers:
             written = _write_response(run, trace, response, None)
             parts.append(f"### {code(response.author)} answered; nobody scored it\n\n{written}\n")
+        if response.author in borrowings:
+            own = [mark for mark in marks if (mark.prompt_id, mark.author) == (trace.prompt_id, response.author)]
+            parts.append(write_borrowing(run, trace, response, borrowings[response.author], own))
     return "".join(parts)
 
 

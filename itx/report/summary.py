@@ -6,6 +6,7 @@ from itx.records import Run
 from itx.report.escape import code, escape_inline, escape_line, write_table
 from itx.report.figures import Figures, PairFigures
 from itx.report.noise import describe_noise
+from itx.report.sources import write_borrowing_summary
 from itx.report.wording import say_count, say_nats, say_share
 
 
@@ -27,6 +28,8 @@ def write_summary(run: Run, figures: Figures) -> str:
         f"\nRanks are the scorer's, of the emitted token, over the full vocabulary: unshifted ≤ {bounds.unshifted} "
         f"\\< marginal ≤ {bounds.marginal} \\< shifted. {escape_inline(describe_noise(run))}\n"
     )
+    if figures.borrowing is not None:
+        parts.append(f"\n{write_borrowing_summary(figures.borrowing)}")
     if run.warnings:
         parts.append("\nWarnings when the models were loaded:\n\n")
         parts.extend(f"- {escape_line(warning)}\n" for warning in run.warnings)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from itx.borrow.category import INITIATION, categories
-from itx.records import Run, Trace
+from itx.records import Borrowing, Response, Run, Trace
+from itx.report.borrowing import FindBorrowings
 from itx.report.figures import order_pairs
 from itx.text import escape_json, sanitise
 
@@ -42,15 +43,21 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@")
 
 
-def tidy_rows(run: Run, traces: Iterable[Trace]) -> Iterator[dict[str, Value]]:
+def tidy_rows(
+    run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None
+) -> Iterator[dict[str, Value]]:
     """Yield the rows, EOS included (its category is ``eos``); ``piece`` is None where the run does not name the id.
 
-    A failed prompt has no rows, as it has no part in the figures.
+    A failed prompt has no rows, as it has no part in the figures. ``span_id`` is the span that a position lies in (its
+    owner, else a borrowed one, the rarest, the longest), None outside all; ``borrow`` is ``raised`` or ``borrowed`` at
+    a borrowed word and ``none`` elsewhere. Both are None where a response was not traced.
     """
     for trace in traces:
         if trace.error is not None:
             continue
+        borrowings = find_borrowings(trace) if find_borrowings else {}
         for response in trace.responses:
+            spans, borrowed = _list_sources(response, borrowings.get(response.author))
             named = categories(response, trace.pieces)
             for scorer in order_pairs(run, response):
                 score = response.scores[scorer]
@@ -76,18 +83,34 @@ def tidy_rows(run: Run, traces: Iterable[Trace]) -> Iterator[dict[str, Value]]:
                         "exact": score.exact,
                         "category": named[position],
                         "initiation": position < INITIATION,
-                        "span_id": None,
-                        "borrow": None,
+                        "span_id": spans[position],
+                        "borrow": borrowed[position],
                     }
 
 
-def write_jsonl(run: Run, traces: Iterable[Trace]) -> Iterator[str]:
+def _list_sources(response: Response, borrowing: Borrowing | None) -> tuple[list[int | None], list[str | None]]:
+    """Return the columns ``span_id`` and ``borrow`` of a response."""
+    count = len(response.ids)
+    spans: list[int | None] = [None] * count
+    if borrowing is None:
+        return spans, [None] * count
+    order = sorted(borrowing.spans, key=lambda span: (not span.borrowed, span.rows, span.start - span.end, span.start))
+    for span in reversed(order):
+        spans[span.start : span.end] = [span.id] * (span.end - span.start)
+    borrowed: list[str | None] = ["none"] * count
+    for position, number in borrowing.positions.items():
+        spans[position] = number
+        borrowed[position] = "raised" if borrowing.spans[number - 1].raised else "borrowed"
+    return spans, borrowed
+
+
+def write_jsonl(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None) -> Iterator[str]:
     """Yield the table as JSON lines, with exact texts; what a terminal would obey or hide is escaped."""
-    for row in tidy_rows(run, traces):
+    for row in tidy_rows(run, traces, find_borrowings):
         yield escape_json(msgspec.json.encode(row).decode()) + "\n"
 
 
-def write_csv(run: Run, traces: Iterable[Trace]) -> Iterator[str]:
+def write_csv(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None) -> Iterator[str]:
     """Yield the table as CSV with a header line, for spreadsheets.
 
     Text cells have their control characters made visible, so that a row is a line; one that a spreadsheet would take
@@ -96,7 +119,7 @@ def write_csv(run: Run, traces: Iterable[Trace]) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for row in tidy_rows(run, traces):
+    for row in tidy_rows(run, traces, find_borrowings):
         writer.writerow([_write_cell(row[column]) for column in COLUMNS])
         yield buffer.getvalue()
         buffer.seek(0)

@@ -50,7 +50,7 @@ class BorrowingWriter:
         self._file = LineFile(folder / BORROW, _is_borrowing)
 
     def append(self, borrowing: Borrowing, response: Response) -> None:
-        """Write the line of ``response`` and wait until it is on the disk.
+        """Write what ``response`` borrowed and wait until it is on the disk.
 
         Raises RunError where it could not be read back (nothing is written then), or the disk refuses.
         """
