@@ -18,6 +18,13 @@ def runs_folder() -> Path:
     return state_folder() / "runs"
 
 
+def cache_folder() -> Path:
+    """Return ``$XDG_CACHE_HOME/itx`` (``~/.cache/itx`` where the variable is unset, empty or relative)."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(root) if root and Path(root).is_absolute() else Path.home() / ".cache"
+    return base / "itx"
+
+
 def log_file() -> Path:
     """Return the file that native libraries' output goes to while the screen is up."""
     return state_folder() / "itx.log"
