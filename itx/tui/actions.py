@@ -8,11 +8,15 @@ from typing import Literal
 
 from textual.binding import Binding
 
-When = Literal["always", "shown", "answered", "finished", "live", "asked", "running", "several"]
+When = Literal[
+    "always", "shown", "answered", "finished", "live", "asked", "running", "several", "data", "traced", "many"
+]
 """When an action is offered: always; where a prompt is shown, or an answer to it, or a finished one; in a live
-comparison, where a prompt was asked there, while one runs; with three models or more.
+comparison, where a prompt was asked there, while one runs; with three models or more; where something is known of the
+tuning data, where the answer shown was traced in it; with two prompts or more.
 """
 _LIVE = frozenset[When]({"live", "asked", "running"})
+_DATA = frozenset[When]({"data", "traced"})
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,52 @@ ACTIONS = (
         when="answered",
         rank=2,
     ),
+    Action(
+        "next_borrowed",
+        ("b",),
+        "borrowed",
+        "Next borrowed span",
+        "go to the next span borrowed from the tuning data",
+        "Move",
+        when="traced",
+        rank=2,
+    ),
+    Action(
+        "previous_borrowed",
+        ("B",),
+        "",
+        "Previous borrowed span",
+        "go to the previous borrowed span",
+        "Move",
+        when="traced",
+    ),
+    Action(
+        "to_row",
+        ("enter",),
+        "",
+        "From span to row",
+        "go from the span at the cursor to its rows, and from there back",
+        "Move",
+        when="traced",
+    ),
     Action("token_left", ("h", "left"), "", "Token to the left", "go to the token before", "Move", when="answered"),
     Action("token_right", ("l", "right"), "", "Token to the right", "go to the token after", "Move", when="answered"),
-    Action("line_down", ("j", "down"), "", "Line down", "go a line down in the panel that has the focus", "Move"),
-    Action("line_up", ("k", "up"), "", "Line up", "go a line up in the panel that has the focus", "Move"),
+    Action(
+        "line_down",
+        ("j", "down"),
+        "",
+        "Line down",
+        "go a line down in the panel that has the focus; among rows, to the next one",
+        "Move",
+    ),
+    Action(
+        "line_up",
+        ("k", "up"),
+        "",
+        "Line up",
+        "go a line up in the panel that has the focus; among rows, to the one before",
+        "Move",
+    ),
     Action("top", ("g", "home"), "", "Top", "go to the top of the panel", "Move"),
     Action("bottom", ("G", "end"), "", "Bottom", "go to the bottom; while text streams, follow it", "Move"),
     Action("next_prompt", ("J",), "", "Next prompt", "go to the next prompt", "Move"),
@@ -95,9 +141,47 @@ ACTIONS = (
         when="shown",
         rank=5,
     ),
+    Action(
+        "sort_prompts",
+        ("O",),
+        "",
+        "Sort prompts",
+        "sort the prompts: as asked, by the most borrowed words, by the largest rise",
+        "See",
+        when="many",
+    ),
+    Action(
+        "every_span",
+        ("a",),
+        "",
+        "All traced spans",
+        "put brackets around all spans that rows have, too, or around the borrowed ones only",
+        "See",
+        when="traced",
+    ),
     Action("previous_pair", ("[",), "", "Previous pair of models", "show the pair of models before", "See", "several"),
     Action(
         "next_pair", ("]",), "models", "Next pair of models", "show the next pair of models", "See", "several", rank=3
+    ),
+    Action(
+        "search_rows",
+        ("s",),
+        "rows",
+        "Search rows",
+        "search the tuning data by words, by meaning or verbatim",
+        "See",
+        when="data",
+        rank=5,
+    ),
+    Action(
+        "mark",
+        ("m",),
+        "mark",
+        "Mark the span or its source",
+        "mark the span at the cursor as hallucinated or fine; in the rows panel, accept or reject the row as source",
+        "Judge",
+        when="traced",
+        rank=7,
     ),
     Action("write_prompt", ("p",), "prompt", "Write a prompt", "write a prompt", "Ask", "live", rank=3),
     Action("run_again", ("r",), "again", "Run again", "run this prompt again", "Ask", "asked", rank=10),
@@ -160,6 +244,8 @@ def applies(action: Action, conditions: frozenset[When]) -> bool:
     """Return True where an action can be used now or later in this session: what help explains."""
     if action.when in _LIVE:
         return "live" in conditions
+    if action.when in _DATA:
+        return "data" in conditions
     return action.when != "several" or "several" in conditions
 
 
@@ -168,14 +254,21 @@ def show_keys(action: Action) -> str:
     return " ".join(_SHOWN.get(key, key) for key in action.keys)
 
 
+def _name_condition(action: Action) -> str:
+    if action.when in _LIVE:
+        return " (live)"
+    if action.when in _DATA:
+        return " (with tuning data)"
+    return " (three models or more)" if action.when == "several" else ""
+
+
 def write_table() -> Iterator[str]:
     """Yield README's table of keys, in Markdown."""
     yield "| key | does |"
     yield "|---|---|"
     for action in ACTIONS:
         keys = " ".join(f"`{_SHOWN.get(key, key)}`" for key in action.keys)
-        suffix = " (live)" if action.when in _LIVE else " (three models or more)" if action.when == "several" else ""
-        yield f"| {keys} | {action.description}{suffix} |"
+        yield f"| {keys} | {action.description}{_name_condition(action)} |"
 
 
 if __name__ == "__main__":

@@ -17,12 +17,15 @@ from itx.compare.events import Emitted, Finished, Scored, Started
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL, ItxError
 from itx.text import sanitise
 from itx.tui.frames import Terminal, reduce_update
-from itx.tui.live import Crashed, Live, LiveSession, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
+from itx.tui.live import LiveSession
+from itx.tui.notes import Crashed, Live, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
 from itx.tui.palette import choose_palette, choose_signs, colour_depth, screen_theme
 from itx.tui.screens.compare import CompareScreen
 from itx.tui.session import RecordedSession, RecordingLike
+from itx.tui.source_notes import SourceNotes
 from itx.tui.style import CSS
 from itx.tui.terminal import frames_are_waiting, terminal_for_screen
+from itx.tui.tracing import TracerLoader
 
 __all__ = ["CompareApp", "Live", "run_app"]
 
@@ -73,11 +76,13 @@ class CompareApp(App[int]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._receive, number)
+        self.session.start()
         if isinstance(self.session, LiveSession):
-            self.session.start()
             self.set_interval(FRAME_SECONDS, self._take_notes)
         elif not self.session.complete:
             self._scanning = self.set_interval(FRAME_SECONDS, self._scan)
+        self._sources = SourceNotes(self, self.compare, self.session.provenance)
+        self.set_interval(FRAME_SECONDS, self._take_sources)
 
     def on_unmount(self) -> None:
         """Give the signals back."""
@@ -118,6 +123,15 @@ class CompareApp(App[int]):
             self.compare.show_bars()
         if self.session.complete:
             self._scanning.stop()
+            if self.session.provenance.has_data:
+                self.session.survey()
+
+    # Where words come from
+
+    def _take_sources(self) -> None:
+        if not self.leaving and not frames_are_waiting(self):
+            with self.batch_update():
+                self._sources.take_all()
 
     # A live comparison
 
@@ -162,19 +176,22 @@ class CompareApp(App[int]):
                     self.compare.tell("\n".join(warnings), "Warning" if len(warnings) == 1 else "Warnings")
 
 
-def run_app(source: RecordingLike | Live) -> int:
+def run_app(source: RecordingLike | Live, tracer: TracerLoader | None = None) -> int:
     """Show a recorded run or a live comparison until the person leaves; return the exit code.
+
+    ``tracer`` opens the tuning data of a recorded run, where it is at hand: what was not traced is, and all rows can
+    be searched. A live comparison brings its own.
 
     0 done, 1 failed (models did not load, or a trace could not be recorded), 3 some prompts failed, 128 + n after
     signal n. Errors are said on stderr again once the terminal is free. Raises what nobody foresaw.
     """
-    session = LiveSession(source) if isinstance(source, Live) else RecordedSession(source)
+    session = LiveSession(source) if isinstance(source, Live) else RecordedSession(source, tracer)
     with terminal_for_screen():
         app = CompareApp(session)
         try:
             app.run()
         finally:
-            saved = session.close() if isinstance(session, LiveSession) else True
+            saved = session.close()
     if app.failure is not None:
         raise app.failure
     if isinstance(session, LiveSession):

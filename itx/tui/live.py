@@ -10,76 +10,26 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from itx.compare.events import Comparer, Emitted, Event, Finished, Loader, Loading, Scored, Started
+from itx.compare.events import Comparer, Emitted, Event, Finished, Loading, Scored, Started
 from itx.errors import ItxError
-from itx.records import Decoding, Prompt, Run, Trace
+from itx.records import Borrowing, Prompt, Response, Run, Trace
 from itx.tui.answers import Exchange
+from itx.tui.notes import Crashed, Live, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
+from itx.tui.provenance import Provenance
 from itx.tui.session import Item
+from itx.tui.tracing import Tracing
 
 if TYPE_CHECKING:
+    from itx.runs.borrowings import BorrowingWriter
     from itx.runs.recorder import Recorder
 
+__all__ = ["Live", "LiveSession"]
+
 CLOSE_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Live:
-    """What a live comparison is made of: how to load it, where to record it, and what to ask first."""
-
-    Tell = Callable[[Loading], None]
-
-    loader: Loader
-    folder: Path
-    prompts: list[Prompt] = field(default_factory=list)
-    decoding: Decoding | None = None
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The models are loaded. ``done`` names prompts that the folder already has."""
-
-    run: Run
-    done: frozenset[str]
-
-
-@dataclass(frozen=True)
-class LoadFailed:
-    """Loading ended in an error; nothing can be asked."""
-
-    error: ItxError
-
-
-@dataclass(frozen=True)
-class PromptFailed:
-    """A prompt ended in an error that the comparison did not turn into a trace."""
-
-    prompt_id: str
-    error: ItxError
-
-
-@dataclass(frozen=True)
-class NotRecorded:
-    """A trace could not be written; it stays in memory."""
-
-    trace: Trace
-    error: ItxError
-
-
-@dataclass(frozen=True)
-class Crashed:
-    """The worker ended in an error that nobody foresaw; its traceback is in the log."""
-
-    error: BaseException
-
-
-Note: TypeAlias = Loading | Loaded | LoadFailed | PromptFailed | NotRecorded | Crashed | Event
 
 
 class LiveSession:
@@ -105,6 +55,9 @@ class LiveSession:
         self._closing = threading.Event()
         self._run: Run | None = None
         self._recorder: Recorder | None = None
+        self._borrowings: BorrowingWriter | None = None
+        tracing = Tracing(live.tracer, self._write_borrowing) if live.tracer is not None else None
+        self.provenance = Provenance(live.folder, tracing)
         self._loaded = threading.Event()
         # A folder that is gone on with has ids already; a written prompt must not take one of them.
         self._prefix = time.strftime("%m%d-%H%M%S-") if (live.folder / "run.json").exists() else ""
@@ -127,6 +80,11 @@ class LiveSession:
     def start(self) -> None:
         """Begin to load, and then to ask."""
         self._thread.start()
+        if self.provenance.tracing is not None:
+            self.provenance.tracing.start()
+
+    def survey(self) -> None:
+        """Nothing: what prompts can be sorted by is taken in as they finish."""
 
     def submit(self, prompt: Prompt) -> int:
         """Queue a prompt; return its index."""
@@ -188,6 +146,7 @@ class LiveSession:
                     self.exchange(self.running).apply(note)
             case Finished():
                 self._set(note.trace.prompt_id, note)
+                self._survey(note.trace)
                 self.running, self.stopping = None, False
             case PromptFailed():
                 exchange = self._exchanges[note.prompt_id]
@@ -201,6 +160,10 @@ class LiveSession:
                 self.running, self.loading = None, None
         return note
 
+    def _survey(self, trace: Trace) -> None:
+        if self._run is not None:
+            self.provenance.survey.take_trace(trace, self._run.base.name)
+
     def _mark_done(self, done: frozenset[str]) -> None:
         from itx.runs.recording import Recording
 
@@ -208,9 +171,12 @@ class LiveSession:
             return
         recording = Recording.open(self.source.folder)
         recording.scan_all()
+        self.provenance.read_from(recording.borrowing)
         for item in self.items:
             if item.prompt_id in done:
-                self._exchanges[item.prompt_id].take_trace(recording.trace(item.prompt_id))
+                trace = recording.trace(item.prompt_id)
+                self._survey(trace)
+                self._exchanges[item.prompt_id].take_trace(trace)
                 item.status = self._exchanges[item.prompt_id].status
 
     def _index(self, prompt_id: str) -> int:
@@ -228,6 +194,9 @@ class LiveSession:
             self._wake.notify()
         if self._thread.is_alive() and self._loaded.is_set():
             self._thread.join(CLOSE_SECONDS)
+        self.provenance.close(CLOSE_SECONDS)
+        if self._borrowings is not None:
+            self._borrowings.close()
         while self.take() is not None:
             pass
         while self.unsaved and self._recorder is not None:
@@ -289,6 +258,8 @@ class LiveSession:
                 if isinstance(event, Finished):
                     self._record(event.trace, prompt)
                 self.notes.append(event)
+                if isinstance(event, Finished):
+                    self.provenance.trace(event.trace)
         except ItxError as error:
             self.notes.append(PromptFailed(prompt.id, error))
 
@@ -298,3 +269,12 @@ class LiveSession:
             self._recorder.append(trace, prompt)
         except ItxError as error:
             self.notes.append(NotRecorded(trace, error))
+
+    # On the tracing thread
+
+    def _write_borrowing(self, borrowing: Borrowing, response: Response) -> None:
+        from itx.runs.borrowings import BorrowingWriter
+
+        if self._borrowings is None:
+            self._borrowings = BorrowingWriter(self.source.folder)
+        self._borrowings.append(borrowing, response)

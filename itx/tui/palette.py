@@ -37,6 +37,10 @@ class Palette:
     accent: Style
     """What has the focus, and keys."""
     alert: Style
+    bracket: Style
+    """Brackets and numbers of borrowed spans."""
+    match: Style
+    """What a row has in common with the response; brackets stand around it, too."""
     highlight: Style
     """The chosen line of a list."""
     shifted_colour: str
@@ -114,6 +118,8 @@ def choose_palette(depth: int | None = None) -> Palette:
         strong=Style(bold=True),
         accent=Style(color=accent, bold=depth == 0),
         alert=Style(color=shifted, bold=True),
+        bracket=Style(color=accent, bold=True),
+        match=Style(bold=True, reverse=True),
         highlight=Style(bold=True, color=accent, underline=depth == 0),
         shifted_colour=css.get(shifted, shifted),
         accent_colour=css.get(accent, accent),

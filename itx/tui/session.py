@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-from itx.records import Run, Trace
+from itx.records import Borrowing, Run, Trace
 from itx.tui.answers import Exchange, Status
+from itx.tui.provenance import Provenance
+from itx.tui.tracing import TracerLoader, Tracing
 
 SCAN_SECONDS = 0.008
 SCAN_LINES = 16
@@ -46,6 +49,11 @@ class RecordingLike(Protocol):
     """What the screen needs of ``itx.runs.recording.Recording``."""
 
     @property
+    def folder(self) -> Path:
+        """Where the run lies."""
+        ...
+
+    @property
     def run(self) -> Run:
         """What ``run.json`` says."""
         ...
@@ -63,12 +71,25 @@ class RecordingLike(Protocol):
         """Return the trace of a prompt."""
         ...
 
+    def traces(self) -> Iterator[Trace]:
+        """Yield every prompt's trace. Another thread may do this."""
+        ...
+
+    def borrowing(self, prompt_id: str, author: str) -> Borrowing | None:
+        """Return where the words of a response occur in the tuning data; None where it was not traced."""
+        ...
+
+    def borrowings_of(self, trace: Trace) -> dict[str, Borrowing]:
+        """Return what the responses of a trace borrowed, by author. Another thread may ask this."""
+        ...
+
 
 class Session(Protocol):
     """What the screen draws from. Everything but events is asked on the screen's own thread."""
 
     live: bool
     items: list[Item]
+    provenance: Provenance
 
     @property
     def run(self) -> Run | None:
@@ -79,14 +100,21 @@ class Session(Protocol):
         """Return the prompt at ``index`` with its answers. Raises ItxError where it cannot be read."""
         ...
 
+    def survey(self) -> None:
+        """Begin to take in what prompts can be sorted by, where that is not done as they finish."""
+        ...
+
 
 class RecordedSession:
     """A recorded run. Reading goes on in small steps, so that the first prompt is on the screen at once."""
 
     live = False
 
-    def __init__(self, recording: RecordingLike) -> None:
+    def __init__(self, recording: RecordingLike, tracer: TracerLoader | None = None) -> None:
         self.recording = recording
+        self.provenance = Provenance(
+            recording.folder, Tracing(tracer) if tracer is not None else None, recording.borrowing
+        )
         self.items: list[Item] = []
         self.complete = False
         self._exchanges: dict[str, Exchange] = {}
@@ -123,3 +151,17 @@ class RecordedSession:
                 self._exchanges.pop(next(iter(self._exchanges)))
             self._exchanges[prompt_id] = found
         return found
+
+    def survey(self) -> None:
+        """Read the whole run in the background: for totals, sorting, and the search of the rows it carries."""
+        self.provenance.read_all(self.recording.traces, self.recording.borrowings_of, self.run.base.name)
+
+    def start(self) -> None:
+        """Begin what goes on by itself."""
+        if self.provenance.tracing is not None:
+            self.provenance.tracing.start()
+
+    def close(self) -> bool:
+        """End what goes on; True: all is on disk."""
+        self.provenance.close()
+        return True

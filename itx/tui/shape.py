@@ -26,17 +26,17 @@ class Shape:
     second_pane: bool
 
 
-def divide(width: int, height: int, *, reference: bool = False, writing: bool = False) -> Shape:
+def divide(width: int, height: int, *, reference: bool = False, writing: bool = False, traced: bool = False) -> Shape:
     """Return the shape for a terminal of ``width`` columns and ``height`` lines.
 
     ``reference``: a known answer takes a line below the panes. ``writing``: a prompt is being written; where space is
-    short the lower panels make room for it.
+    short the lower panels make room for it. ``traced``: three panels share the width, so that their lines are shorter.
     """
     question = 0 if height < 12 else 1
     room = height - 2 - question - (question and reference)
     hidden = writing and height < ROOMY
     if width >= WIDE:
-        lower = 16 if height >= TALL else min(11, room // 2) if height >= 14 and not hidden else 0
+        lower = (18 if traced else 16) if height >= TALL else min(11, room // 2) if height >= 14 and not hidden else 0
         list_width = 26 if width >= 120 else 20
         if width >= 180:
             list_width = 34

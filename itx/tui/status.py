@@ -64,7 +64,17 @@ def write_header(session: Session, index: int, palette: Palette, signs: Signs) -
 
 
 def name_activity(session: Session, index: int, signs: Signs) -> str:
-    """Return what a live comparison does now, or nothing."""
+    """Return what goes on now, or nothing."""
+    doing = _name_comparison(session, index, signs)
+    tracing = session.provenance.tracing
+    if tracing is not None and tracing.loading is not None:
+        step = tracing.loading
+        share = f" {100 * step.done / step.total:.0f} %" if step.total > 0 else ""
+        return f"{doing}, rows{share}" if doing else f"{signs.running} reading rows{share}"
+    return doing
+
+
+def _name_comparison(session: Session, index: int, signs: Signs) -> str:
     if not isinstance(session, LiveSession):
         return ""
     if session.loading is not None:

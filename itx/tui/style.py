@@ -28,11 +28,15 @@ Panel:focus, ResponsePane:focus {
 ResponsePane { width: 1fr; height: 1fr; }
 #figures { width: 2fr; height: 1fr; }
 #token { width: 3fr; height: 1fr; }
+#rows { width: 3fr; height: 1fr; }
+.-traced #figures { width: 27fr; }
+.-traced #token { width: 35fr; }
+.-traced #rows { width: 38fr; }
 #prompts { height: 1fr; padding: 0; }
 
 .-narrow #upper { layout: vertical; }
 .-narrow #upper, .-narrow #lower { layout: vertical; }
-.-narrow #figures, .-narrow #token { width: 1fr; }
+.-narrow #figures, .-narrow #token, .-narrow #rows { width: 1fr; }
 .-narrow ResponsePane, .-narrow Panel {
     border: none;
     border-top: solid $border-blurred;
@@ -68,6 +72,16 @@ ModalScreen { align: center middle; background: transparent; }
 }
 #query { border: none; height: 1; padding: 0; background: ansi_default; color: ansi_default; }
 #choices { border: none; padding: 0; height: 1fr; }
+
+RowsScreen { layout: vertical; background: ansi_default; }
+#asking { height: 3; border: round $border-blurred; padding: 0 1; layout: horizontal; }
+#asking:focus-within { border: round $border; }
+#results { width: 2fr; height: 1fr; padding: 0; }
+#row { width: 3fr; height: 1fr; }
+#answers { height: 1fr; layout: horizontal; }
+.-narrow #answers { layout: vertical; }
+.-narrow #results { width: 1fr; height: 2fr; }
+.-narrow #row { width: 1fr; height: 3fr; }
 
 Toast { background: ansi_default; color: ansi_default; border: round $border; padding: 0 1; width: 76; max-width: 90%; }
 Toast.-error { border: round $shifted; }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from itx.records import Response, Run, Score, ShiftClass, Thresholds
+from itx.records import Borrowing, Response, Run, Score, ShiftClass, Thresholds
 from itx.tui.answers import Answer, Exchange
 
 
@@ -17,13 +17,24 @@ class View:
     scorer: str
     thresholds: Thresholds
     cursor: int | None = None
+    borrowing: Borrowing | None = None
+    """Where the response's words occur in the tuning data, where it was traced."""
 
     @property
     def state(self) -> tuple[object, ...]:
         """What must differ for a panel to look different; the last entry is how many positions are scored."""
         scored = self.answer.scored(self.scorer) if self.answer is not None else -1
         ended = self.answer.end if self.answer is not None else None
-        return (id(self.exchange), self.author, self.scorer, self.thresholds, self.cursor, ended, scored)
+        return (
+            id(self.exchange),
+            self.author,
+            self.scorer,
+            self.thresholds,
+            self.cursor,
+            ended,
+            id(self.borrowing),
+            scored,
+        )
 
     @property
     def answer(self) -> Answer | None:

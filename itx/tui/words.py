@@ -58,7 +58,7 @@ class Words:
             return progress if main else []
         if exchange is None:
             return [Text("p writes a prompt." if self.session.live else "This run has no prompts.", style=faint)]
-        if exchange.error is not None and answer is None:
+        if exchange.error is not None and (answer is None or not answer.length):
             cause, _, remedy = sanitise(exchange.error).partition("\n")
             lines = [Text("This prompt failed.", style=self.palette.alert), Text(cause)]
             return [*lines, Text(remedy, style=faint)] if remedy else lines

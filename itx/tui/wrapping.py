@@ -32,9 +32,17 @@ class Kind(Enum):
     """Stands for a position without characters."""
     GHOST = "ghost"
     """Not a part of the text: what another model would have said here."""
+    OPEN = "open"
+    """Not a part of the text: the bracket before a span, with its number."""
+    CLOSE = "close"
+    """Not a part of the text: the bracket behind a span."""
 
 
 _BLANK = (Kind.SPACE, Kind.LEAD)
+_AROUND = (*_BLANK, Kind.NEWLINE, Kind.TAB)
+"""What a bracket does not enclose at the ends of a span."""
+ADDED = (Kind.GHOST, Kind.OPEN, Kind.CLOSE)
+"""What is no part of the text."""
 
 
 class Cell(NamedTuple):
@@ -59,10 +67,15 @@ DEFAULT_GLYPHS = Glyphs()
 
 
 class Piece(NamedTuple):
-    """What one position completed; ``is_end`` for the token that ends the response."""
+    """What one position completed; ``is_end`` for the token that ends the response.
+
+    ``opening`` and ``closing`` are the brackets before and behind it, in ASCII; empty where no span begins or ends.
+    """
 
     text: str
     is_end: bool = False
+    opening: str = ""
+    closing: str = ""
 
 
 Line = list[Cell]
@@ -140,23 +153,30 @@ class Wrapping:
     def _cells_of(self, piece: Piece, position: int) -> list[Cell]:
         if piece.is_end:
             end = self.glyphs.end
-            return [Cell(end, cell_len(end), position, Kind.MARK)]
-        text = self._join_to_last(piece.text)
-        return split_cells(text, position, self.glyphs) or [Cell(self.glyphs.part, 1, position, Kind.MARK)]
+            cells = [Cell(end, cell_len(end), position, Kind.MARK)]
+        else:
+            text = self._join_to_last(piece.text)
+            cells = split_cells(text, position, self.glyphs) or [Cell(self.glyphs.part, 1, position, Kind.MARK)]
+        return add_brackets(cells, piece.opening, piece.closing) if piece.opening or piece.closing else cells
 
     def _join_to_last(self, text: str) -> str:
         """Give the last cell what extends its grapheme (a combining mark, a joiner); return the rest of ``text``."""
         line = self.lines[-1]
-        if not text or text.isascii() or not line or line[-1].kind is not Kind.TEXT:
+        if not text or text.isascii():
             return text
-        last = line[-1]
+        place = len(line) - 1
+        while place >= 0 and line[place].kind is Kind.CLOSE:
+            place -= 1
+        if place < 0 or line[place].kind is not Kind.TEXT:
+            return text
+        last = line[place]
         safe = sanitise(text)
         spans, _ = split_graphemes(last.text + safe)
         end, width = spans[0][1], spans[0][2]
         taken = end - len(last.text)
         if taken <= 0:
             return text
-        line[-1] = last._replace(text=last.text + safe[:taken], width=width)
+        line[place] = last._replace(text=last.text + safe[:taken], width=width)
         self._open_width += width - last.width
         return text[taken:]
 
@@ -196,7 +216,7 @@ class Wrapping:
         column = 0
         line = self.lines[self.line_of(position)]
         for cell in line:
-            if cell.position == position and cell.kind is not Kind.LEAD:
+            if cell.position == position and cell.kind not in (Kind.LEAD, Kind.OPEN):
                 return column
             if cell.position > position:
                 break
@@ -221,13 +241,27 @@ def can_break(before: Cell, after: Cell) -> bool:
 
     What stands for a part of a character stays with that character, which comes after it.
     """
-    if after.kind in (*_BLANK, Kind.NEWLINE, Kind.GHOST) or before.kind is Kind.GHOST:
+    if after.kind in (*_BLANK, Kind.NEWLINE, Kind.GHOST, Kind.CLOSE) or before.kind in (Kind.GHOST, Kind.OPEN):
         return False
+    if before.kind is Kind.CLOSE:
+        return after.kind is Kind.OPEN or after.width == 2
     if before.kind in (*_BLANK, Kind.TAB) or after.kind is Kind.TAB:
         return True
     if before.kind is Kind.MARK or after.kind is Kind.MARK:
         return after.kind is Kind.MARK and (after.width > 1 or before.width == 2)
     return before.width == 2 or after.width == 2 or (before.text in "-/" and after.text.isalnum())
+
+
+def add_brackets(cells: list[Cell], opening: str, closing: str) -> list[Cell]:
+    """Return the cells of one position with brackets around them, blanks and line ends at the ends left outside."""
+    position = cells[0].position
+    first = next((index for index, cell in enumerate(cells) if cell.kind not in _AROUND), len(cells))
+    last = next((index for index in range(len(cells), 0, -1) if cells[index - 1].kind not in _AROUND), 0)
+    before = [Cell(sign, 1, position, Kind.OPEN) for sign in opening]
+    behind = [Cell(sign, 1, position, Kind.CLOSE) for sign in closing]
+    if first >= last:  # nothing but blanks
+        return [*cells, *before, *behind] if before else [*behind, *cells]
+    return [*cells[:first], *before, *cells[first:last], *behind, *cells[last:]]
 
 
 def insert_ghost(wrapping: Wrapping, position: int, ghost: str) -> tuple[int, int, list[Line]]:

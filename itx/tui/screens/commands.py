@@ -15,6 +15,7 @@ from itx.tui.screens.choosing import Choice, ChoosingScreen
 from itx.tui.screens.navigation import Navigation
 from itx.tui.screens.pages import contexts_page, help_page
 from itx.tui.screens.reading import ReadingScreen
+from itx.tui.session import Item
 from itx.tui.widgets.prompt_box import PromptBox
 from itx.tui.widgets.prompts import PromptList
 
@@ -44,6 +45,10 @@ class Commands(Navigation):
         """Offer only the actions whose condition holds."""
         known = next((entry for entry in ACTIONS if entry.name == action), None)
         return True if known is None else known.when in self.conditions
+
+    def values(self) -> list[str]:
+        """Return what each prompt is sorted by, in words, as they were asked."""
+        raise NotImplementedError
 
     def tell(self, message: str, title: str = "", *, alarm: bool = False, brief: bool = False) -> None:
         """Say something that the person should read, in place of what was said before: notices cover the text."""
@@ -161,12 +166,18 @@ class Commands(Navigation):
         if shown.display:
             shown.focus()
             return
+        items, order, values = self.session.items, self.order(), self.values()
         choices = [
-            Choice(str(index), f"{index + 1:>3} {item.prompt}", "" if item.status == "done" else item.status)
-            for index, item in enumerate(self.session.items)
+            Choice(str(index), f"{index + 1:>3} {items[index].prompt}", self._hint(items[index], values[index]))
+            for index in order
         ]
-        screen = ChoosingScreen("prompts", choices, self.palette, self.signs, typing=False, chosen=self.index)
+        chosen = order.index(self.index) if self.index in order else 0
+        screen = ChoosingScreen("prompts", choices, self.palette, self.signs, typing=False, chosen=chosen)
         self.app.push_screen(screen, self._take_prompt)
+
+    @staticmethod
+    def _hint(item: Item, value: str) -> str:
+        return value if item.status == "done" else item.status
 
     def _take_prompt(self, value: str | None) -> None:
         if value is not None:

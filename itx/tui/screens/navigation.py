@@ -46,6 +46,14 @@ class Navigation(Screen[None]):
         """Draw the list of prompts anew."""
         raise NotImplementedError
 
+    def order(self) -> list[int]:
+        """Return the prompts' indices in the order of the list."""
+        raise NotImplementedError
+
+    def show_panels(self, *, figures: bool = True) -> None:
+        """Draw the lower panels anew where they differ; the curve only with ``figures``."""
+        raise NotImplementedError
+
     def show_bars(self) -> None:
         """Draw header, prompt and footer anew."""
         raise NotImplementedError
@@ -146,15 +154,19 @@ class Navigation(Screen[None]):
 
     # Prompts, panels, models
 
+    def _step_prompt(self, step: int) -> None:
+        order = self.order()
+        place = order.index(self.index) + step if self.index in order else 0
+        if 0 <= place < len(order):
+            self.show_prompt(order[place])
+
     def action_next_prompt(self) -> None:
         """Show the next prompt."""
-        if self.index + 1 < len(self.session.items):
-            self.show_prompt(self.index + 1)
+        self._step_prompt(1)
 
     def action_previous_prompt(self) -> None:
         """Show the previous prompt."""
-        if self.index > 0:
-            self.show_prompt(self.index - 1)
+        self._step_prompt(-1)
 
     def _step_focus(self, step: int) -> None:
         panels = self.panels()

@@ -10,6 +10,7 @@ from itx.tui.actions import ACTIONS, When, applies, show_keys
 from itx.tui.answers import Exchange
 from itx.tui.palette import Palette, Signs
 from itx.tui.screens.reading import Writer
+from itx.tui.spans import FINE, HALLUCINATED
 from itx.tui.wording import wrap_text
 
 _MARKS = (
@@ -17,12 +18,26 @@ _MARKS = (
     ("marginal", "underlined", "among its first three"),
     ("shifted", "bold", "beyond them: what tuning changed (classes: Lin et al. 2023, arXiv 2312.01552)"),
 )
+_BRACKETS = (
+    ("[1 words]", "borrowed: they stand so in row responses nearest the prompt, the number names the span"),
+    (f"[1{HALLUCINATED} words]", "marked as hallucinated"),
+    (f"[1{FINE} words]", "marked as fine"),
+)
 _WORDS = (
     ("author, scorer", "the model that wrote a response, and another that scores each of its tokens"),
     ("rank", "1 + the number of vocabulary entries to which the scorer gives more than to the token emitted"),
     ("KL a|b", "how far b's distribution is from a's, in nats, over the full vocabulary; JS is its symmetric kin"),
     ("rise", "author's minus scorer's log-probability of the token"),
     ("temperature", "figures are from raw logits at temperature 1; decoding only chooses the token"),
+)
+
+_DATA_WORDS = (
+    ("row", "one instruction and response of the tuning data, FILE#INDEX"),
+    ("borrowed words", "words absent from the prompt that stand in a verbatim span of the rows nearest it"),
+    ("raised", "a token of the span is shifted, or the author gives it 3 nats more than base"),
+    ("null", "what a control has in as many words: rows never tuned on, random rows, or base's own answer"),
+    ("boilerplate", "so many rows have the span that it says nothing of one"),
+    ("like, near", "a row that a sentence resembles without its words; a row near the prompt, whatever was written"),
 )
 
 
@@ -62,6 +77,8 @@ def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Wr
             width,
             column,
         )
+        for brackets, meaning in _BRACKETS if "data" in conditions else ():
+            lines += _entry(Text("  ").append(brackets, palette.bracket), meaning, width, column)
         glyphs = signs.glyphs
         lines += _entry(
             Text("  ").append(f"{glyphs.newline} {glyphs.tab} {glyphs.part} {glyphs.end}", palette.sign),
@@ -70,7 +87,7 @@ def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Wr
             column,
         )
         lines += [Text(), Text("Words", style=palette.strong)]
-        for word, meaning in _WORDS:
+        for word, meaning in (*_WORDS, *(_DATA_WORDS if "data" in conditions else ())):
             lines += _entry(Text("  ").append(word, palette.accent), meaning, width, max(column, 18))
         return lines
 

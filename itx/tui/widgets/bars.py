@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -161,3 +162,17 @@ class Footer(Line):
             line.append("  ")
         line.append_text(tail)
         return line
+
+
+class Keys(Line):
+    """The keys of a page; what does not fit is dropped from the right."""
+
+    def __init__(self, palette: Palette, keys: Sequence[tuple[str, str]], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.palette = palette
+        self.keys = keys
+
+    def write(self, width: int) -> Text:
+        """Return the line."""
+        pairs = [Text.assemble((key, self.palette.accent + Style(bold=True)), f" {word}") for key, word in self.keys]
+        return Text(" ").append_text(flow(pairs, max(1, width - 1))[0])

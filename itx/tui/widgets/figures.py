@@ -6,6 +6,7 @@ from rich.text import Text
 
 from itx.report.wording import say_count, say_nats
 from itx.tui.palette import Palette, Signs
+from itx.tui.survey import Share, share_of
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
 from itx.tui.wording import draw_bar, draw_curve
@@ -19,13 +20,14 @@ class FiguresPanel(Panel):
         self.palette = palette
         self.signs = signs
         self.view: View | None = None
+        self.total: Share | None = None
         self._state: tuple[object, ...] = ()
 
-    def show(self, view: View) -> None:
-        """Show the figures of ``view``."""
-        state = (*view.state, view.exchange.status if view.exchange is not None else "")
+    def show(self, view: View, total: Share | None = None) -> None:
+        """Show the figures of ``view``, and what of all responses of its author is borrowed."""
+        state = (*view.state, view.exchange.status if view.exchange is not None else "", total)
         if state != self._state:
-            self.view, self._state = view, state
+            self.view, self.total, self._state = view, total, state
             self.redraw()
 
     def write_lines(self, width: int) -> list[Text]:
@@ -34,8 +36,9 @@ class FiguresPanel(Panel):
         view = self.view
         score = view.score if view is not None else None
         if view is None or view.answer is None or score is None or not score.rank:
-            return [Text(self._write_none(view), style=faint)] if view is not None else []
-        counts = self._write_counts(view, width)
+            none = [Text(self._write_none(view), style=faint)] if view is not None else []
+            return [*none, *(self._write_borrowed(view, width) if view is not None else [])]
+        counts = [*self._write_counts(view, width), *self._write_borrowed(view, width)]
         totals = self._write_totals(view, width)
         height = max(1, min(10, self.view_height - len(counts) - len(totals) - 1))
         return [*self._write_curve(view, width, height), *counts, *totals]
@@ -99,6 +102,43 @@ class FiguresPanel(Panel):
             )
             lines.append(line)
         return lines
+
+    def _write_borrowed(self, view: View, width: int) -> list[Text]:
+        """Return the borrowed words of the response and of all of its author's, each with what a control has."""
+        lines: list[Text] = []
+        if view.borrowing is not None:
+            share = share_of(view.borrowing)
+            said = f" of {share.words} words"
+            extra = f", raised {view.borrowing.raised}" if share.borrowed else ""
+            lines.append(self._write_share("borrowed ", f"{share.borrowed}", said, share, extra, width))
+        if self.total is not None and self.total.words:
+            total = self.total
+            rate = f"{100 * total.borrowed / total.words:.1f} %"
+            lines.append(self._write_share("session ", rate, f" of {total.words:,} words", total, "", width, rate=True))
+        return lines
+
+    def _write_share(
+        self, label: str, figure: str, said: str, share: Share, extra: str, width: int, *, rate: bool = False
+    ) -> Text:
+        """Return a figure with its control; what does not fit is left out, what explains first."""
+        faint = self.palette.faint
+        null = ""
+        if share.expected is not None:
+            null = f" (null {100 * share.expected / share.words:.1f} %)" if rate else f" (null {share.expected:.1f})"
+        elif share.words:
+            null = " (no null)"
+        named = null[:-1] + f", {share.control})" if share.control else null
+        for middle, control, tail in (
+            (said, named, extra),
+            (said, null, extra),
+            ("", named, extra),
+            ("", null, extra),
+            ("", null, ""),
+        ):
+            if len(label) + len(figure) + len(middle) + len(control) + len(tail) <= width:
+                break
+        line = Text().append(label, self.palette.strong if not rate else faint).append(figure, self.palette.strong)
+        return line.append(middle, faint).append(control).append(tail, faint)
 
     def _write_totals(self, view: View, width: int) -> list[Text]:
         assert view.answer is not None

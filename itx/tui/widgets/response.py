@@ -18,6 +18,7 @@ from textual.strip import Strip
 from itx.records import Thresholds
 from itx.tui.answers import Answer, Exchange
 from itx.tui.palette import Palette, Signs
+from itx.tui.spans import NOTHING, Drawn
 from itx.tui.widgets.panel import strip_of
 from itx.tui.wording import cut, wrap_text
 from itx.tui.wrapping import Cell, Kind, Line, Wrapping, insert_ghost
@@ -56,6 +57,7 @@ class ResponsePane(ScrollView, can_focus=True):
         self.message: list[Text] = []
         self.active = False
         self.place = Place()
+        self.drawn = NOTHING
         self._wrapping = Wrapping(2)
         self._scored = 0
         self._strips: LRUCache[tuple[int | None, ...], Strip] = LRUCache(KEPT_STRIPS)
@@ -65,12 +67,21 @@ class ResponsePane(ScrollView, can_focus=True):
     # What is shown
 
     def show(
-        self, exchange: Exchange | None, author: str, scorer: str, thresholds: Thresholds, place: Place, *, active: bool
+        self,
+        exchange: Exchange | None,
+        author: str,
+        scorer: str,
+        thresholds: Thresholds,
+        place: Place,
+        drawn: Drawn = NOTHING,
+        *,
+        active: bool,
     ) -> None:
-        """Show an author's response from the beginning, scored by ``scorer``."""
+        """Show an author's response from the beginning, scored by ``scorer``, with the brackets of ``drawn``."""
         self.exchange = exchange
         self.answer = exchange.answers.get(author) if exchange is not None else None
         self.scorer, self.thresholds, self.active, self.place = scorer, thresholds, active, place
+        self.drawn = drawn
         self._wrap_all()
         if not (place.follow and self._streaming):
             self.scroll_to(y=place.top, animate=False, force=True, immediate=True)
@@ -142,7 +153,12 @@ class ResponsePane(ScrollView, can_focus=True):
         first = self._wrapping.height
         if self.answer is not None:
             for position in range(self._wrapping.positions, self.answer.length):
-                first = min(first, self._wrapping.append(self.answer.piece(position)))
+                piece = self.answer.piece(position)
+                if position in self.drawn.openings or position in self.drawn.closings:
+                    piece = piece._replace(
+                        opening=self.drawn.openings.get(position, ""), closing=self.drawn.closings.get(position, "")
+                    )
+                first = min(first, self._wrapping.append(piece))
         return first
 
     @property
@@ -328,6 +344,8 @@ class ResponsePane(ScrollView, can_focus=True):
             return palette.ghost
         if cell.kind is Kind.LEAD:
             return palette.plain
+        if cell.kind in (Kind.OPEN, Kind.CLOSE):
+            return palette.bracket
         assert self.answer is not None
         style = palette.shift(self.answer.shift(cell.position, self.scorer, self.thresholds))
         if cell.kind in (Kind.NEWLINE, Kind.TAB, Kind.MARK):

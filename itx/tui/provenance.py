@@ -1,0 +1,171 @@
+"""What a session knows of where words come from: borrowings, marks, and the tuning data or the rows carried of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from itx.errors import ItxError
+from itx.records import Borrowing, Span, Trace, Verdict
+from itx.tui.carried import CarriedRows
+from itx.tui.judging import Judgements
+from itx.tui.survey import Survey
+from itx.tui.tracing import Traced, TraceFailed, Tracing, TracingNote
+
+Reader = Callable[[str, str], "Borrowing | None"]
+"""Returns what is on disk of a prompt and an author. Raises ItxError."""
+REST_SECONDS = 0.002
+"""Between two prompts that are read in the background, so that keys stay quick."""
+
+KEPT = 64
+"""Borrowings that are kept in memory where they can be read again."""
+
+
+class Provenance:
+    """Borrowings by prompt and author, read from disk or traced now; asked on the screen's thread."""
+
+    def __init__(self, folder: Path | None = None, tracing: Tracing | None = None, read: Reader | None = None) -> None:
+        self.tracing = tracing
+        self.judgements = Judgements(folder)
+        self.survey = Survey()
+        self.carried = CarriedRows()
+        self.problems: deque[tuple[str, ItxError]] = deque()
+        """What could not be read, with a title, to be said once."""
+        self._read = read
+        self._known: dict[tuple[str, str], Borrowing | None] = {}
+        self._asked: set[str] = set()
+        self._recorded = folder is not None and (folder / "borrow.jsonl").exists()
+        self._reading: threading.Thread | None = None
+        self._closing = threading.Event()
+        try:
+            self.judgements.read()
+        except ItxError as error:
+            self.problems.append(("The marks could not be read", error))
+
+    @property
+    def has_data(self) -> bool:
+        """Whether anything is known of the tuning data, or will be."""
+        return self.tracing is not None or self._recorded
+
+    @property
+    def searchable(self) -> bool:
+        """Whether the tuning data itself can be searched, now or once it is read; else the rows carried."""
+        return self.tracing is not None and self.tracing.able
+
+    def read_from(self, read: Reader) -> None:
+        """Read from disk what is not known yet, from now on."""
+        self._read = read
+        self._known = {key: found for key, found in self._known.items() if found is not None}
+
+    def find(self, prompt_id: str, author: str) -> Borrowing | None:
+        """Return what a response borrowed; None where it is not traced, or its line cannot be used."""
+        key = prompt_id, author
+        if key not in self._known:
+            found: Borrowing | None = None
+            if self._read is not None and self.has_data:
+                try:
+                    found = self._read(prompt_id, author)
+                except ItxError as error:
+                    self.problems.append(("What was borrowed could not be read", error))
+            if self._read is not None and len(self._known) >= KEPT:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = found
+            if found is not None:
+                self._take(found)
+        return self._known[key]
+
+    def want(self, trace: Trace | None) -> None:
+        """Have a recorded trace traced, once, where it can be and was not."""
+        if trace is None or self.tracing is None or trace.prompt_id in self._asked:
+            return
+        self._asked.add(trace.prompt_id)
+        if any(self.find(trace.prompt_id, response.author) is None for response in trace.responses):
+            self.tracing.trace(trace)
+
+    def trace(self, trace: Trace) -> None:
+        """Have a trace that was just made traced. Any thread may call this; it does not wait."""
+        self._asked.add(trace.prompt_id)
+        if self.tracing is not None:
+            self.tracing.trace(trace)
+
+    def take(self) -> TracingNote | None:
+        """Take in the next thing that tracing tells; None where there is none."""
+        note = self.tracing.take() if self.tracing is not None else None
+        match note:
+            case Traced(borrowing):
+                self._known[borrowing.prompt_id, borrowing.author] = borrowing
+                self._take(borrowing)
+            case TraceFailed(_, error):
+                self.problems.append(("A response could not be traced", error))
+        return note
+
+    def _take(self, borrowing: Borrowing) -> None:
+        self.survey.take_borrowing(borrowing)
+        self.carried.take(borrowing)
+
+    def say_waiting(self, trace: Trace | None) -> str:
+        """Return why nothing is known of a response: what is being done, or what keeps it from being done."""
+        if self.tracing is None:
+            return "This response was not traced."
+        if said := self.tracing.say():
+            return said
+        return "Being traced." if trace is not None else "Traced when it is finished."
+
+    def judge(self, prompt_id: str, author: str) -> Callable[[Span], Verdict | None]:
+        """Return what says a person's verdict on the spans of a response."""
+
+        def judge(span: Span) -> Verdict | None:
+            mark = self.judgements.find(prompt_id, author, span)
+            return mark.verdict if mark is not None else None
+
+        return judge
+
+    # In the background
+
+    def read_all(
+        self,
+        traces: Callable[[], Iterator[Trace]],
+        borrowings_of: Callable[[Trace], dict[str, Borrowing]],
+        base: str,
+    ) -> None:
+        """Begin to read every trace and borrowing of a recorded run, once: for totals, sorting and search."""
+        if self._reading is None:
+            self._reading = threading.Thread(
+                target=self._read_all, args=(traces, borrowings_of, base), name="itx-survey", daemon=True
+            )
+            self._reading.start()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether that goes on."""
+        return self._reading is not None and self._reading.is_alive()
+
+    @property
+    def has_read(self) -> bool:
+        """Whether that was begun."""
+        return self._reading is not None
+
+    def _read_all(
+        self,
+        traces: Callable[[], Iterator[Trace]],
+        borrowings_of: Callable[[Trace], dict[str, Borrowing]],
+        base: str,
+    ) -> None:
+        try:
+            for trace in traces():
+                self.survey.take_trace(trace, base)
+                for borrowing in borrowings_of(trace).values() if self._recorded else ():
+                    self._take(borrowing)
+                if self._closing.wait(REST_SECONDS):
+                    return
+        except ItxError as error:
+            self.problems.append(("Not all of the run could be read", error))
+
+    def close(self, seconds: float = 0.0) -> None:
+        """End what goes on; what is queued to be traced gets so many seconds."""
+        self._closing.set()
+        if self.tracing is not None:
+            self.tracing.close(seconds)
+        self.judgements.close()
