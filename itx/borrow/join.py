@@ -139,8 +139,7 @@ def _make_spans(
     own = own_words([(match, len(rows)) for match, rows in found])
     borrowed = [index for index in words.candidates if index in own]
     folded = words.folded.words
-    everywhere = list(source.verbatim.trace(folded))
-    many = {(each.start, each.end) for each in everywhere if is_boilerplate(each.rows, len(source.rows))}
+    total = len(source.rows)
     spans: list[Span] = []
     places: dict[int, int] = {}
     kept: list[Match] = []
@@ -153,8 +152,9 @@ def _make_spans(
         examples = _find_examples(texts, folded[match.start : match.end], passages)
         span = _make_span(response, words, match.start, match.end, len(rows), examples)
         mine = [find_positions(response, *_characters(words, word))[0] for word in borrowed if own[word] == index]
-        spans.append(replace(span, borrowed=True, words=mine, boilerplate=(match.start, match.end) in many))
-    for each in everywhere:
+        many = is_boilerplate(source.verbatim.count(folded[match.start : match.end]), total)
+        spans.append(replace(span, borrowed=True, words=mine, boilerplate=many))
+    for each in source.verbatim.trace(folded):
         if any(match.start <= each.start and each.end <= match.end for match in kept):
             continue
         rows_read = [source.rows[number] for number in each.examples[:_EXAMPLES]]
@@ -162,7 +162,7 @@ def _make_spans(
             [(row.id, row.response) for row in rows_read], folded[each.start : each.end], passages
         )
         span = _make_span(response, words, each.start, each.end, each.rows, examples)
-        spans.append(replace(span, boilerplate=(each.start, each.end) in many))
+        spans.append(replace(span, boilerplate=is_boilerplate(each.rows, total)))
     return spans, {word: places[own[word]] for word in borrowed}
 
 

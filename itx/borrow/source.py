@@ -43,6 +43,10 @@ class Verbatim(Protocol):
         """Return the verbatim spans of folded words over all rows, in order."""
         ...
 
+    def count(self, words: Sequence[str]) -> int:
+        """Return how many of all rows have these folded words, whole and in this order."""
+        ...
+
 
 class Source(Protocol):
     """Rows of tuning data and the indexes over them."""
