@@ -52,7 +52,7 @@ _WORD = regex.compile(
 
 # The same words of ASCII, in lower case: blank what is never in one, then what is not in one where it stands.
 _BLANKED = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "'+#.,-")}
-_LOWERED = str.maketrans({**_BLANKED, **{chr(code): chr(code).lower() for code in range(65, 91)}})
+_LOWERED = {**_BLANKED, **{code: chr(code).lower() for code in range(65, 91)}}
 _LONE = re.compile(r"'(?:(?<![a-z0-9]')|(?![a-z0-9]))|[.,](?:(?<![0-9][.,])|(?![0-9]))|-(?:(?<=[a-z0-9+#]-)|(?![0-9]))")
 _SUFFIX = re.compile(r"((?<=[a-z])(?:\+\+(?![+#])|[+#](?![+#a-z0-9])))|[+#]+")
 _PLAIN_WORD = re.compile(

@@ -96,7 +96,8 @@ class VerbatimIndex:
             shards = []
             first = 0
             for number, rows in enumerate(manifest.shards):
-                shards.append(Shard(*(_map(folder / f"{number}.{part}") for part in _PARTS), first, rows))
+                text, suffixes, numbers = (_map(folder / f"{number}.{part}") for part in _PARTS)
+                shards.append(Shard(text, suffixes, numbers, first, rows))
                 first += rows
         except (OSError, msgspec.DecodeError) as error:
             raise ValueError(f"{folder}: no whole verbatim index ({error})") from error
@@ -150,7 +151,9 @@ class VerbatimIndex:
 class Shard:
     """The suffix array of some successive rows, the first of which has the number ``first``."""
 
-    def __init__(self, text: mmap.mmap, suffixes: mmap.mmap | bytes, numbers: mmap.mmap | bytes, first: int, rows: int):
+    def __init__(
+        self, text: mmap.mmap | bytes, suffixes: mmap.mmap | bytes, numbers: mmap.mmap | bytes, first: int, rows: int
+    ) -> None:
         self._text = text
         self._suffixes = memoryview(suffixes).cast("I")
         self._numbers = memoryview(numbers).cast("I")
@@ -200,12 +203,12 @@ class Shard:
         numbers = np.frombuffer(self._numbers, np.uint32)[left:right]
         if len(numbers) * 32 < self.rows:
             found = np.unique(numbers)
-        else:
-            # So many that marking them is quicker than sorting them.
-            marked = np.zeros(self.rows, np.bool_)
-            marked[numbers] = True
-            found = np.flatnonzero(marked)
-        return len(found), [self._first + int(row) for row in found[:limit]]
+            return len(found), [self._first + int(row) for row in found[:limit]]
+        # So many that marking them is quicker than sorting them.
+        marked = np.zeros(self.rows, np.bool_)
+        marked[numbers] = True
+        first = np.flatnonzero(marked)[:limit]
+        return int(np.count_nonzero(marked)), [self._first + int(row) for row in first]
 
 
 def _write(words: Sequence[str]) -> tuple[bytes, list[int]]:

@@ -20,12 +20,7 @@ _CHUNK = 1 << 22
 _REPORT = 500
 
 
-def build(
-    texts: Iterable[str | tuple[str, ...]],
-    folder: Path,
-    progress: Callable[[int], None] | None,
-    shard_bytes: int = SHARD,
-) -> list[int]:
+def build(texts: Iterable[str | tuple[str, ...]], folder: Path, progress: Callable[[int], None] | None) -> list[int]:
     """Write every file of the index but the manifest, each whole under its name or not at all.
 
     Returns the number of rows of each shard. Raises OSError, and ValueError for a row of 4 GiB.
@@ -42,7 +37,7 @@ def build(
             text += b" "
         text += b"\0"
         starts.append(len(text))
-        if len(text) >= shard_bytes:
+        if len(text) >= SHARD:
             _write_shard(text, starts, folder, len(shards))
             shards.append(len(starts) - 1)
             text, starts = bytearray(b"\0"), [1]
