@@ -25,7 +25,7 @@ def read_parquet(path: Path) -> Iterator[Entry]:
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(path, memory_map=True)
+        file = parquet.ParquetFile(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _refuse(path, "Parquet", error) from error
     with file:
@@ -38,11 +38,12 @@ def read_arrow(path: Path, layout: Literal["stream", "file"]) -> Iterator[Entry]
     """Yield the rows of an Arrow file (``save_to_disk`` writes streams). Errors as for Parquet."""
     pa = _load_arrow()
     try:
-        mapped = pa.memory_map(str(path))
-        reader = pa.ipc.open_stream(mapped) if layout == "stream" else pa.ipc.open_file(mapped)
+        # Not mapped: a file that is cut short while it is mapped kills the process.
+        opened = pa.OSFile(str(path))
+        reader = pa.ipc.open_stream(opened) if layout == "stream" else pa.ipc.open_file(opened)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _refuse(path, "Arrow", error) from error
-    with mapped, reader:
+    with opened, reader:
         batches = reader if layout == "stream" else map(reader.get_batch, range(reader.num_record_batches))
         yield from _read_batches(iter(batches), pa.ArrowException)
 
@@ -112,13 +113,14 @@ def _read_batches(batches: Iterator[pa.RecordBatch], failure: type[Exception]) -
 
 def _read_piece(piece: pa.RecordBatch, index: int) -> Iterator[Entry]:
     try:
+        piece.validate(full=True)
         rows = piece.to_pylist() if piece.num_columns else [{}] * piece.num_rows
     except (ValueError, OverflowError) as error:
         if piece.num_rows > 1:
             for place in range(piece.num_rows):
                 yield from _read_piece(piece.slice(place, 1), index + place)
         else:
-            yield Entry(index=index, fault="not valid UTF-8" if isinstance(error, UnicodeError) else str(error))
+            yield Entry(index=index, fault=f"not valid: {error}")
         return
     for place, row in enumerate(rows):
         yield Entry(index=index + place, value=row)
@@ -129,14 +131,14 @@ def _choose_columns(schema: pa.Schema) -> list[str]:
 
 
 def _can_hold_text(kind: pa.DataType) -> bool:
-    """Whether values of a type are text, numbers, booleans, or lists and objects of such."""
+    """Whether values of a type are text, numbers, booleans, lists of such, or objects with one of them."""
     import pyarrow as pa
 
     types = pa.types
     if types.is_dictionary(kind):
         return _can_hold_text(kind.value_type)
     if types.is_struct(kind):
-        return all(_can_hold_text(field.type) for field in kind)
+        return any(_can_hold_text(field.type) for field in kind)
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _can_hold_text(kind.value_type)
     plain = (types.is_string, types.is_large_string, types.is_string_view, types.is_boolean, types.is_null)

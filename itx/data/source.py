@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK = 1 << 20
-_PACKED_CHUNK = 1 << 13
+_PACKED_CHUNK = 1 << 11
+"""Bytes that are unpacked at once. Small, since what they unpack to may be a thousand times as long."""
 _GZIP = b"\x1f\x8b"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 _WIDEST_WINDOW = 1 << 31

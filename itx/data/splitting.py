@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
 _LONGEST_WORD = len(b"-Infinity")
 _LONGEST_KEY = 1 << 10
 
 # Possessive, so that no input makes the search go back. A string may hold raw control characters: the decoder judges.
 _STRING = rb'"(?>[^"\\]++|\\.)*+"'
-_WORD = rb"-?[0-9][0-9.eE+\-]*+|true|false|null|NaN|-?Infinity"
-_FLAT = re.compile(rb"(?>[\s,:]++|" + _STRING + rb"|" + _WORD + rb")*+", re.DOTALL)
-_SCALAR = re.compile(_STRING + rb"|" + _WORD, re.DOTALL)
+_WORD = rb"true|false|null|NaN|-?Infinity"
+# A number may be cut by the end of what was read: any run of its characters passes, and the decoder judges.
+_FLAT = re.compile(rb"(?>[\s,:0-9.eE+\-]++|" + _STRING + rb"|" + _WORD + rb")*+", re.DOTALL)
+_SCALAR = re.compile(_STRING + rb"|-?[0-9][0-9.eE+\-]*+|" + _WORD, re.DOTALL)
 _BETWEEN = re.compile(rb"[\s,]*+")
 _FIRST_KEY = re.compile(rb'\{\s*("(?:[^"\\]|\\.){0,%d}")\s*:' % _LONGEST_KEY, re.DOTALL)
 _ANY_KEY = rb'"'
@@ -131,7 +132,7 @@ class Splitter:
 
     def _read(self) -> bool:
         # As much again as is held: a long value is then scanned a bounded number of times.
-        piece = self._stream.read(max(_CHUNK, len(self._data) - self._start))
+        piece = self._stream.read(max(CHUNK, len(self._data) - self._start))
         self._ended = not piece
         self._data = self._data[self._start :] + piece
         self._start = 0
