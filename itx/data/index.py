@@ -24,14 +24,15 @@ from itx.data.cache import Cache, Tell, be_silent, read_description
 from itx.data.contents import hash_files, stamp_files
 from itx.data.embedder import Embedder, identify, load_embedder
 from itx.data.folding import fold_words
-from itx.data.lexical import LexicalIndex
+from itx.data.lexical import FIELDS, Field, LexicalIndex
+from itx.data.paraphrase import find_bound, find_paraphrases
 from itx.data.reading import Broken, data_files, read_rows
 from itx.data.row import Row
-from itx.data.semantic import SemanticIndex
+from itx.data.semantic import By, SemanticIndex
 from itx.data.store import RowStore
 from itx.data.verbatim import VerbatimIndex
 from itx.errors import InputError, ItxError, UsageError
-from itx.records import Neighbour
+from itx.records import Neighbour, Paraphrase
 
 if TYPE_CHECKING:
     from itx.data.cutting import Cutter
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SHOWN_BROKEN = 20
-Kind = Literal["prompt", "response", "span"]
+Kind = Literal["prompt", "response", "span", "words"]
 How = Literal["words", "meaning", "verbatim"]
 _ATTEMPTS = 3
 
@@ -88,23 +89,37 @@ class Index:
     def neighbours(self, query: str, kind: Kind, limit: int = 10) -> list[Neighbour]:
         """Return rows near a text, in meaning and by words in turn, each once and with both scores.
 
-        The order is that of the two lists interleaved, meaning first.
+        The order is that of the two lists interleaved, meaning first. A response or a span is looked for in what rows
+        answer, a prompt and a person's words in all they have.
         """
         words = fold_words(query)
         vector = self.embedder.embed([query])[0]
-        semantic = dict(self._semantic.find(vector, limit))
-        lexical = dict(self._lexical.find(words, limit))
+        answered = kind in ("response", "span")
+        by: By = "whole" if answered else "both"
+        fields: tuple[Field, ...] = ("response",) if answered else FIELDS
+        semantic = dict(self._semantic.find(vector, limit, by))
+        lexical = dict(self._lexical.find(words, limit, fields))
         chosen = interleave(list(semantic), list(lexical))[:limit]
-        lexical |= self._lexical.score(words, [number for number in chosen if number not in lexical])
+        lexical |= self._lexical.score(words, [number for number in chosen if number not in lexical], fields)
         others = [number for number in chosen if number not in semantic] if vector.any() else []
-        semantic |= dict(zip(others, self._semantic.score(vector, others), strict=True))
+        semantic |= dict(zip(others, self._semantic.score(vector, others, by), strict=True))
         return [self._show(number, kind, lexical.get(number), semantic.get(number)) for number in chosen]
+
+    def paraphrases(
+        self, text: str, kept: Sequence[tuple[int, int]], neighbours: Sequence[Neighbour]
+    ) -> list[Paraphrase]:
+        """Return the sentences of a text outside its spans ``kept`` (characters) that say what a neighbour says."""
+        return find_paraphrases(text, kept, neighbours, self.embedder, self._nearness)
+
+    @cached_property
+    def _nearness(self) -> float:
+        return find_bound(self.rows, self.embedder)
 
     def search(self, text: str, how: How, limit: int = 50) -> list[Neighbour]:
         """Return the rows that have words of a text, are near it in meaning, or have its words as they stand.
 
-        Best first; verbatim in the order of the rows, found in instructions and system messages as well, with how
-        many words were matched as the score.
+        Best first; verbatim, in the order of the rows, found in instructions and system messages as well, and
+        without a score.
         """
         if how == "meaning":
             hits = self._semantic.find(self.embedder.embed([text])[0], limit)
@@ -113,15 +128,14 @@ class Index:
         if how == "words":
             return [self._show(number, "words", score, None) for number, score in self._lexical.find(words, limit)]
         found = sorted({*self.verbatim.find(words, limit), *self.asked.find(words, limit)})[:limit]
-        return [self._show(number, "words", float(len(words)), None, scored=False) for number in found]
+        return [self._show(number, "words", None, None) for number in found]
 
     def _show(
         self,
         number: int,
-        query: Literal["prompt", "response", "span", "words"],
+        query: Kind,
         lexical: float | None,
         semantic: float | None,
-        scored: bool = True,
     ) -> Neighbour:
         row = self.rows[number]
         return Neighbour(
@@ -129,7 +143,7 @@ class Index:
             score=semantic if semantic is not None else lexical or 0.0,
             text=row.response,
             instruction=row.instruction,
-            lexical=lexical if scored else None,
+            lexical=lexical,
             semantic=semantic,
             query=query,
         )

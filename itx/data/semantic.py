@@ -1,8 +1,10 @@
-"""Rows near a text in meaning: the cosine to what a row asks plus the cosine to what it asks and answers together.
+"""Rows near a text in meaning.
 
-Of 120 rows the true source of a paraphrased prompt came among the first three for 87 % of the prompts with the default
-embedder (BM25: 53 %). Both vectors of a row stand side by side, so that one scalar product with the query's vector
-twice is the score, from −2 to 2.
+A prompt is near a row by the cosine to what the row asks plus the cosine to what it asks and answers together: of 120
+rows the true source of a paraphrased prompt came among the first three for 87 % of the prompts with the default
+embedder (BM25: 53 %). A response, or a part of one, is near by the second cosine alone: half of a row's own response
+found the row first in 64 to 99 % of cases so, in 51 to 74 % with both (five data sets). The two vectors of a row stand
+side by side, so that one scalar product is the score: from −2 to 2 for both, from −1 to 1 for one.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from itx.data.embedder import Embedder
 
+By = Literal["both", "whole"]
 VECTORS = "vectors.f16"
 SHAPE = "vectors.json"
 GRAPH = "vectors.usearch"
@@ -82,7 +85,7 @@ class SemanticIndex:
         self._graph_file = folder / GRAPH if count > MOST_EXACT else None
         self._graph: usearch.index.Index | None = None
 
-    def find(self, query: NDArray[np.float32], limit: int) -> list[tuple[int, float]]:
+    def find(self, query: NDArray[np.float32], limit: int, by: By = "both") -> list[tuple[int, float]]:
         """Return numbers and scores of the rows nearest to a text's vector, best first; ties by number.
 
         Nothing is near a text without words.
@@ -90,39 +93,37 @@ class SemanticIndex:
         count = min(len(self._vectors), limit + _SPARE)
         if count <= 0 or limit < 1 or not query.any():
             return []
-        twice = np.tile(query, 2).astype(np.float16)
-        numbers = self._search_graph(twice, count) if self._graph_file else self._search_all(twice, count)
-        scores = self.score(query, numbers)
-        best = sorted(zip(numbers, scores, strict=True), key=lambda hit: (-hit[1], hit[0]))
+        wide = _widen(query, by)
+        half = wide.astype(np.float16)
+        numbers = self._search_graph(half, count) if self._graph_file else self._search_all(half, count)
+        scores = self._vectors[numbers].astype(np.float32) @ wide
+        best = sorted(zip(numbers, map(float, scores), strict=True), key=lambda hit: (-hit[1], hit[0]))
         return best[:limit]
 
-    def score(self, query: NDArray[np.float32], numbers: Sequence[int]) -> list[float]:
+    def score(self, query: NDArray[np.float32], numbers: Sequence[int], by: By = "both") -> list[float]:
         """Return the score of each of these rows for a text's vector."""
         if not numbers:
             return []
-        found = self._vectors[list(numbers)].astype(np.float32) @ np.tile(query, 2)
-        return [float(score) for score in found]
+        return [float(score) for score in self._vectors[list(numbers)].astype(np.float32) @ _widen(query, by)]
 
-    def _search_all(self, twice: NDArray[np.float16], count: int) -> list[int]:
+    def _search_all(self, query: NDArray[np.float16], count: int) -> list[int]:
         from usearch.compiled import MetricKind
         from usearch.index import search
 
-        found = search(self._vectors, twice, count, MetricKind.IP, exact=True, threads=1)
+        found = search(self._vectors, query, count, MetricKind.IP, exact=True, threads=1)
         return [int(key) for key in found.keys]
 
-    def _search_graph(self, twice: NDArray[np.float16], count: int) -> list[int]:
+    def _search_graph(self, query: NDArray[np.float16], count: int) -> list[int]:
         from usearch.index import Index
 
         if self._graph is None:
-            self._graph = Index(path=self._graph_file, view=True, ndim=len(twice), metric="ip", dtype="f16")
-        found = self._graph.search(twice, count)
+            self._graph = Index(path=self._graph_file, view=True, ndim=len(query), metric="ip", dtype="f16")
+        found = self._graph.search(query, count)
         return [int(key) for key in found.keys]
 
 
-def cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the cosine of each vector of ``first`` with each of ``second``, both of length 1."""
-    result: NDArray[np.float32] = first @ second.T
-    return result
+def _widen(query: NDArray[np.float32], by: By) -> NDArray[np.float32]:
+    return np.concatenate([query if by == "both" else np.zeros_like(query), query])
 
 
 def _map_vectors(path: Path, count: int, width: int) -> NDArray[np.float16]:
