@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from itx import __version__
-from itx.cli import compare, export, recorded, report, run
+from itx.cli import compare, export, index, recorded, report, run, trace
 from itx.errors import EXIT_FAILED, ItxError
 
 _INTERRUPTED = 130
@@ -51,6 +51,8 @@ app.command("run")(run.run)
 app.command("open")(recorded.open_run)
 app.command("report")(report.report)
 app.command("export")(export.export)
+app.command("index")(index.index)
+app.command("trace")(trace.trace)
 
 
 def _fail(error: ItxError) -> NoReturn:

@@ -22,7 +22,8 @@ from itx.errors import ItxError
 
 DESCRIPTION = "index.json"
 Tell = Callable[[str, float], None]
-"""Takes what is being done and the fraction done, from 0 to 1."""
+"""Takes what is being done and the fraction done, from 0 to 1; with ``NOTICE``, something a person must know."""
+NOTICE = -1.0
 _BUILDING = ".building"
 _ABANDONED = 86_400
 _POLL = 0.2
@@ -142,7 +143,7 @@ class Cache:
                     if os.path.samestat(os.fstat(handle), path.lstat()):
                         return handle
             except BlockingIOError:
-                tell("waiting for another process that builds this index", 0.0)
+                tell("waiting for another process that builds this index", NOTICE)
                 time.sleep(_POLL)
             except OSError:
                 # A disk without locks: two may build, and the first to finish is taken.

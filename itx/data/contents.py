@@ -41,9 +41,8 @@ def hash_files(paths: Sequence[Path], root: Path, tell: Tell) -> str:
     Hashes are remembered under ``root``, where that can be written. Raises UsageError for a file that cannot be read.
     """
     total = hashlib.sha256()
-    for number, path in enumerate(paths):
-        tell("reading the data's contents", number / len(paths))
-        total.update(bytes.fromhex(_recall(path, root) or _hash(path, root)))
+    for path in paths:
+        total.update(bytes.fromhex(_recall(path, root) or _hash(path, root, tell)))
     return f"sha256:{total.hexdigest()}"
 
 
@@ -55,13 +54,16 @@ def _stamp(path: Path) -> Stamp:
     return Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
 
-def _hash(path: Path, root: Path) -> str:
+def _hash(path: Path, root: Path, tell: Tell) -> str:
     before, moment = _stamp(path), time.time_ns()
     digest = hashlib.sha256()
+    done = 0
     try:
         with path.open("rb") as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
+                done += len(piece)
+                tell(f"reading {path.name}", min(1.0, done / max(before.size, 1)))
     except OSError as error:
         raise refuse_unreadable(path, error) from error
     if _stamp(path) == before and moment - max(before.modified, before.changed) > _SETTLED_NS:

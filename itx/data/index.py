@@ -14,13 +14,13 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 import itx
 from itx.config import cache_folder
-from itx.data.cache import Cache, Tell, be_silent, read_description
+from itx.data.cache import NOTICE, Cache, Tell, be_silent, read_description
 from itx.data.contents import hash_files, stamp_files
 from itx.data.embedder import Embedder, identify, load_embedder
 from itx.data.folding import fold_words
@@ -42,6 +42,7 @@ FORMAT = 1
 SHOWN_BROKEN = 20
 Kind = Literal["prompt", "response", "span", "words"]
 How = Literal["words", "meaning", "verbatim"]
+Ranked = TypeVar("Ranked", int, str)
 _ATTEMPTS = 3
 
 
@@ -149,8 +150,8 @@ class Index:
         )
 
 
-def interleave(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    """Return the best of the first, the best of the second, the next of the first …, each number once."""
+def interleave(first: Sequence[Ranked], second: Sequence[Ranked]) -> list[Ranked]:
+    """Return the best of the first, the best of the second, the next of the first …, each once."""
     longest = max(len(first), len(second))
     turns = (ranked[place] for place in range(longest) for ranked in (first, second) if place < len(ranked))
     return list(dict.fromkeys(turns))
@@ -209,7 +210,7 @@ def open_index(
         # Built of other contents than its name says.
         with contextlib.suppress(OSError):
             Cache(index.folder.parent).discard(index.folder.name)
-        tell("the data changed while it was read: reading it again", 0.0)
+        tell("the data changed while it was read: reading it again", NOTICE)
         paths = data_files(reference)
     raise InputError(f"{reference} keeps changing while it is read.", "Wait until it is written, and try again.")
 
@@ -236,7 +237,7 @@ def _open_or_build(subject: _Subject, paths: Sequence[Path], root: Path, fingerp
         try:
             return Index(found, subject.reference, subject.embedder)
         except (OSError, ValueError, KeyError):
-            tell("the index in the cache is damaged: building it again", 0.0)
+            tell("the index in the cache is damaged: building it again", NOTICE)
             with contextlib.suppress(OSError):
                 cache.discard(key)
 
@@ -249,7 +250,7 @@ def _open_or_build(subject: _Subject, paths: Sequence[Path], root: Path, fingerp
     try:
         built = cache.build(key, write, tell)
     except OSError as error:
-        tell(f"{root} cannot be written ({error.strerror}): the index is kept in a temporary folder", 0.0)
+        tell(f"{root} cannot be written ({error.strerror}): the index is kept in a temporary folder", NOTICE)
         try:
             temporary = tempfile.TemporaryDirectory(prefix="itx-index-")
             cache = Cache(Path(temporary.name))
