@@ -9,7 +9,7 @@ from itx.data.information import Information
 from itx.data.row import Row
 from itx.records import Neighbour
 
-Kind = Literal["prompt", "response", "span", "words"]
+Kind = Literal["prompt", "response", "span"]
 
 
 class Found(Protocol):

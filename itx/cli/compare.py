@@ -20,7 +20,7 @@ def compare(
     limit: options.Limit = None,
 ) -> None:
     """Watch base and tuned weights answer side by side, and see every token that the tuning shifted."""
-    _show(references, settings, prompt, prompts, out, limit)
+    _show(references, settings, prompt, prompts, out, limit, None)
 
 
 @takes_settings
@@ -32,11 +32,11 @@ def demo(
     limit: options.Limit = None,
 ) -> None:
     """Compare the embedded pair: a tiny base, its LoRA and its full-parameter tuning. Needs no network."""
-    if prompt is None and prompts is None:
-        from itx.demo import PROMPTS
+    from itx.demo import PROMPTS, ROWS
 
+    if prompt is None and prompts is None:
         prompts = PROMPTS
-    _show(DEMO, settings, prompt, prompts, out, limit)
+    _show(DEMO, settings, prompt, prompts, out, limit, ROWS)
 
 
 def _show(
@@ -46,6 +46,7 @@ def _show(
     prompts: Path | None,
     out: Path | None,
     limit: int | None,
+    data: Path | None,
 ) -> None:
     import typer
 
@@ -53,4 +54,4 @@ def _show(
     from itx.cli.prompts import gather_prompts
 
     request = settings.request(references)
-    raise typer.Exit(show(request, gather_prompts(prompt, prompts, limit), out))
+    raise typer.Exit(show(request, gather_prompts(prompt, prompts, limit), out, settings.choose_data(data)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from itx.cli.borrowing import Borrower, DataChoice, Informed, TuningData
 from itx.cli.prompts import Gathered
 from itx.compare.events import Comparer, Emitted, Finished, Loading
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL
-from itx.records import Prompt, Run, Trace
+from itx.records import Borrowing, Prompt, Run, Trace
 from itx.text import sanitise
 
 if TYPE_CHECKING:
     from itx.compare.request import Request
+
+
+Show = Callable[[Run, Trace, Mapping[str, Borrowing]], None]
+"""Shows a finished prompt, and what its responses borrowed by author."""
 
 
 class Interrupt:
@@ -72,6 +77,14 @@ def tell_loading() -> Callable[[Loading], None]:
     return tell
 
 
+def open_data(choice: DataChoice) -> TuningData:
+    """Open the indexes of tuning data, what is built and what is skipped on stderr."""
+    data = TuningData(choice)
+    for reason in data.open(tell_loading()).skipped:
+        say(f"warning: {reason}")
+    return data
+
+
 def load(request: Request) -> Comparer:
     """Load what the request names, its steps and warnings on stderr."""
     from itx.compare.load import load_comparison
@@ -112,11 +125,16 @@ def describe(trace: Trace) -> str:
 
 
 def record_all(
-    request: Request, gathered: Gathered, folder: Path, show: Callable[[Run, Trace], None] | None = None
+    request: Request,
+    gathered: Gathered,
+    folder: Path,
+    show: Show | None = None,
+    choice: DataChoice | None = None,
 ) -> int:
     """Record every prompt that the folder does not have yet, ``show`` each, and return the exit code.
 
-    0: all done. 1: stopped by a signal, or not one prompt succeeded. 3: some prompts or lines failed, each named.
+    With tuning data, what every response borrowed is recorded, too, also of prompts recorded earlier. 0: all done. 1:
+    stopped by a signal, or not one prompt succeeded. 3: some prompts, lines or tracings failed, each named.
     """
     from itx.runs.recorder import Recorder
 
@@ -125,9 +143,21 @@ def record_all(
     for reason in gathered.broken:
         say(reason)
     with interrupt.listening():
+        data = None if choice is None else open_data(choice)
         comparer = load(request)
+        if data is not None:
+            comparer = Informed(comparer, data.open().reference)
         interrupt.patient = True
-        with Recorder.begin(folder, comparer.run, gathered.prompts) as recorder:
+        with (
+            Recorder.begin(folder, comparer.run, gathered.prompts) as recorder,
+            Borrower(folder, None if data is None else data.joiner()) as borrower,
+        ):
+            filled = borrower.fill(interrupt)
+            if filled:
+                say(f"{filled} responses that were recorded without it are traced in the tuning data")
+            if interrupt.asked:
+                say("stopped; the same command goes on from here")
+                return EXIT_FAILED
             waiting = [prompt for prompt in gathered.prompts if not recorder.is_finished(prompt)]
             if len(waiting) < len(gathered.prompts):
                 say(f"{len(gathered.prompts) - len(waiting)} of {len(gathered.prompts)} prompts are recorded already")
@@ -137,8 +167,9 @@ def record_all(
                 trace = ask(comparer, prompt, interrupt, label)
                 recorder.append(trace, prompt)
                 say(f"{label}: {describe(trace)}")
+                borrowings = borrower.add(trace)
                 if show is not None:
-                    show(comparer.run, trace)
+                    show(comparer.run, trace, borrowings)
                 if trace.error is not None:
                     failed.append(f"prompt {prompt.id}: {trace.error}")
                 else:
@@ -146,12 +177,18 @@ def record_all(
                 if interrupt.asked:
                     say(f"stopped after {number} of {len(waiting)} prompts; the same command goes on from here")
                     return EXIT_FAILED
+            failed += borrower.failed
     if show is None:
         # To a program the very bytes of the name, to a terminal nothing that it would obey.
         typer.echo(sanitise(str(folder), keep_newlines=False) if sys.stdout.isatty() else os.fsencode(folder))
-    if failed:
-        say(f"{len(failed)} failed:")
-        for reason in failed:
-            say(f"  {reason}")
-        return EXIT_PARTIAL if succeeded else EXIT_FAILED
-    return 0
+    return _end(failed, succeeded)
+
+
+def _end(failed: list[str], succeeded: int) -> int:
+    """Name what failed, and return the exit code."""
+    if not failed:
+        return 0
+    say(f"{len(failed)} failed:")
+    for reason in failed:
+        say(f"  {reason}")
+    return EXIT_PARTIAL if succeeded else EXIT_FAILED

@@ -44,4 +44,4 @@ def open_run(
 
     recording = read_whole(folder)
     for trace in recording.traces():
-        print_trace(recording.run, trace)
+        print_trace(recording.run, trace, recording.borrowings_of(trace))

@@ -32,4 +32,4 @@ def run(
             "itx run needs --prompts or --responses, not both.", "itx run BASE TUNED --prompts FILE --out RUN"
         )
     gathered = gather_responses(responses, limit) if responses is not None else gather_prompts(None, prompts, limit)
-    raise typer.Exit(record_all(settings.request(references), gathered, out))
+    raise typer.Exit(record_all(settings.request(references), gathered, out, choice=settings.choose_data()))

@@ -9,7 +9,8 @@ from itertools import combinations
 from itx.borrow.crossing import Cell, CrossTable, count_cells, cross
 from itx.borrow.excess import CONTROLS, Control, Difference, Excess, Measured, find_difference, find_excess, measure
 from itx.borrow.ranking import RankedSpan, RowShare, RowTally, largest, list_ranked
-from itx.records import Borrowing, Model, Record, Run, Trace
+from itx.records import Borrowing, Model, Null, Record, Run, Trace
+from itx.report.wording import say_count
 
 Borrowings = Mapping[str, Borrowing]
 """What the responses of one prompt borrowed, by author."""
@@ -119,3 +120,23 @@ def _pair(models: list[Model]) -> list[tuple[Model, Model]]:
     """Return every two models; one that was tuned in full comes before a LoRA, else the run's order stands."""
     ordered = sorted(models, key=lambda model: model.method == "lora")
     return list(combinations(ordered, 2))
+
+
+def say_borrowed(borrowing: Borrowing) -> str:
+    """Return ``9 of 40 words borrowed (8 different, 5 in raised spans)``."""
+    said = f"{borrowing.borrowed:,} of {say_count(borrowing.candidates, 'word')} borrowed"
+    if not borrowing.borrowed:
+        return said
+    scored = any(span.rise is not None for span in borrowing.spans)
+    raised = f", {borrowing.raised:,} in raised spans" if scored else ""
+    return f"{said} ({borrowing.distinct:,} different{raised})"
+
+
+def say_controls(null: Null) -> str:
+    """Return what the controls of one response count; nothing where it has none."""
+    counts = [
+        ("base's own answer, the same rows", null.base),
+        ("rows never tuned on", null.control),
+        (f"random rows ({null.draws} draws)", null.random),
+    ]
+    return "; ".join(f"{name} {count.borrowed:.3g} of {count.words:,}" for name, count in counts if count is not None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from itx.records import Response, Run, Score, Trace
+from itx.records import Borrowing, Response, Run, Score, Trace
+from itx.report.borrowing import Borrowings, say_borrowed, say_controls
 from itx.report.cells import cut, measure, pad, wrap
 from itx.report.curve import sparkline
 from itx.report.figures import count_classes, order_pairs, order_responses
@@ -23,8 +24,10 @@ _ASCII = str.maketrans(
 Marks = dict[str, tuple[str, str]]
 
 
-def write_plain(run: Run, trace: Trace, width: int = 80, ascii_only: bool = False) -> str:
-    """Return the prompt, every response with marks, the shifted tokens and the KL curve.
+def write_plain(
+    run: Run, trace: Trace, width: int = 80, ascii_only: bool = False, borrowings: Borrowings | None = None
+) -> str:
+    """Return the prompt, every response with marks, the shifted tokens, the KL curve and the borrowed wording.
 
     No line is wider than ``width`` cells (at least 40). The marks are signs that occur in none of the responses, where
     there are such. With ``ascii_only`` what has no ASCII sign is written as an escape.
@@ -48,6 +51,9 @@ def write_plain(run: Run, trace: Trace, width: int = 80, ascii_only: bool = Fals
             page.add("")
             page.add(f"{response.author} answered; nobody scored it{origin}")
             _add_response(page, run, trace, response, None, marks)
+        borrowing = (borrowings or {}).get(response.author)
+        if borrowing is not None:
+            _add_borrowing(page, borrowing)
     if trace.responses:
         page.add("")
         bounds = run.thresholds
@@ -154,6 +160,19 @@ def _add_pair(page: _Page, run: Run, trace: Trace, response: Response, scorer: s
         page.add("")
         header = ["at", f"{scorer} wanted", "p", f"{response.author} said", "p", f"p by {scorer}", "rank", "KL"]
         page.add_table(header, rows, free=[1, 3])
+
+
+def _add_borrowing(page: _Page, borrowing: Borrowing) -> None:
+    page.add("")
+    page.add(f"{borrowing.author}: {say_borrowed(borrowing)}", indent=2)
+    controls = say_controls(borrowing.null)
+    if controls:
+        page.add(f"Controls: {controls}", indent=2)
+    for span in borrowing.spans:
+        if span.borrowed:
+            rise = "" if span.rise is None else f", rise {say_nats(span.rise)}{' (raised)' if span.raised else ''}"
+            rows = ", ".join(example.row for example in span.examples)
+            page.add(f"[{span.id}] {sanitise(span.text, keep_newlines=False)}: {rows}{rise}", indent=4)
 
 
 def _list_shifted(

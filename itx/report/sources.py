@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from itx.borrow.crossing import SHIFTS, CrossTable, count_cells, cross
 from itx.borrow.excess import Control, Difference, Excess
-from itx.records import Borrowing, ControlCount, Example, Mark, Response, Run, Span, Trace
-from itx.report.borrowing import BorrowFigures, BorrowingFigures
+from itx.records import Borrowing, Example, Mark, Response, Run, Span, Trace
+from itx.report.borrowing import BorrowFigures, BorrowingFigures, say_borrowed, say_controls
 from itx.report.escape import code, escape_inline, escape_line, quote, write_table
 from itx.report.wording import say_count, say_nats
 from itx.text import sanitise
@@ -23,9 +23,11 @@ _CONTROLS: dict[Control, str] = {
 
 def write_borrowing(run: Run, trace: Trace, response: Response, borrowing: Borrowing, marks: Sequence[Mark]) -> str:
     """Return the section on one response: its spans and their rows, its controls, its cross-table, its marks."""
+    controls = say_controls(borrowing.null)
     parts = [
         f"#### Borrowed wording of {code(response.author)}\n\n",
-        f"{_say_borrowed(borrowing)}{_say_null(borrowing)}\n\n",
+        f"{say_borrowed(borrowing)} — content, entities and digits that the prompt lacks, whole in rows nearest the "
+        f"prompt.{f' Controls: {controls}.' if controls else ''}\n\n",
     ]
     if any(span.borrowed for span in borrowing.spans):
         parts.append(quote(_bracket(response, borrowing)) + "\n")
@@ -40,32 +42,6 @@ def write_borrowing(run: Run, trace: Trace, response: Response, borrowing: Borro
         cells = count_cells(response, score, borrowing, trace.pieces, run.thresholds)
         parts.append(f"{_write_cross(cross(cells))}\n")
     return "".join(parts)
-
-
-def _say_borrowed(borrowing: Borrowing) -> str:
-    said = f"{borrowing.borrowed:,} of {say_count(borrowing.candidates, 'word')} borrowed"
-    if borrowing.borrowed:
-        said += f" ({borrowing.distinct:,} different"
-        said += f", {borrowing.raised:,} in raised spans)" if _is_scored(borrowing) else ")"
-    return said + " — content, entities and digits that the prompt lacks, whole in rows nearest the prompt."
-
-
-def _is_scored(borrowing: Borrowing) -> bool:
-    return any(span.rise is not None for span in borrowing.spans)
-
-
-def _say_null(borrowing: Borrowing) -> str:
-    null = borrowing.null
-    said = []
-    counts: list[tuple[str, ControlCount | None]] = [
-        ("base's own answer against the same rows", null.base),
-        ("rows never tuned on", null.control),
-        (f"random rows, mean of {null.draws} draws", null.random),
-    ]
-    for name, count in counts:
-        if count is not None:
-            said.append(f"{name} {count.borrowed:.3g} of {count.words:,}")
-    return f" Controls: {'; '.join(said)}." if said else ""
 
 
 def _bracket(response: Response, borrowing: Borrowing) -> list[str]:
@@ -90,9 +66,10 @@ def _escape(text: str) -> str:
 
 
 def _write_span(span: Span, marks: Sequence[Mark]) -> str:
-    where = "rows nearest the prompt" if span.borrowed else "rows"
-    facts = [f"positions {span.start} to {span.end - 1}", f"{span.rows:,} {where}"]
-    facts.append("borrowed" if span.borrowed else "not borrowed: no word of it counts")
+    facts = [f"positions {span.start} to {span.end - 1}"]
+    facts.append(f"borrowed, {say_count(span.rows, 'row')} near the prompt" if span.borrowed else "not borrowed")
+    if not span.borrowed:
+        facts.append(f"{say_count(span.rows, 'row')} of all")
     if span.rise is not None:
         facts.append(f"rise {say_nats(span.rise)} nats{', raised' if span.raised else ''}")
     if span.boilerplate:
@@ -193,7 +170,7 @@ def _write_model(name: str, model: BorrowFigures) -> str:
     parts = []
     if model.table is not None:
         parts.append(f"### {code(name)}: shifted and borrowed\n\n{_write_categories(model)}\n")
-    if model.rows:
+    if model.rows and model.raised is not None:
         header = ["row", "borrowed words", "spans", "prompts", "passage"]
         rows = [
             [code(each.row), f"{each.words:,}", f"{each.spans:,}", f"{each.prompts:,}", escape_inline(each.text[:120])]

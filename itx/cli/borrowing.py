@@ -1,0 +1,169 @@
+"""Tuning data on the command line: opened once, and every finished response traced in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from itx.compare.events import Cancel, Comparer, Event, Loading
+from itx.errors import ItxError
+from itx.records import Borrowing, DataReference, Prompt, Record, Run, Thresholds, Trace
+
+if TYPE_CHECKING:
+    from itx.borrow.join import Joiner
+    from itx.data.index import Index
+    from itx.runs.borrowings import BorrowingReader, BorrowingWriter
+
+Tell = Callable[[Loading], None]
+
+
+class DataChoice(Record, frozen=True, kw_only=True):
+    """The tuning data that a person named, and how to read it. ``columns`` are by meaning, for ``reference`` alone."""
+
+    reference: str
+    control: str | None = None
+    columns: dict[str, str] = {}
+    embedder: str | None = None
+    thresholds: Thresholds = Thresholds()
+
+
+class Opened:
+    """The indexes of the tuning data and of the control rows."""
+
+    def __init__(self, index: Index, control: Index | None) -> None:
+        self.index = index
+        self.control = control
+
+    @property
+    def reference(self) -> DataReference:
+        """What ``run.json`` says of the data."""
+        index = self.index
+        return DataReference(reference=index.reference, fingerprint=index.fingerprint, rows=len(index.rows))
+
+    @property
+    def skipped(self) -> Iterator[str]:
+        """Say which rows could not be read."""
+        for index in (self.index, self.control):
+            if index is None or not index.broken:
+                continue
+            yield f"{index.broken:,} rows of {index.reference} cannot be read and are left out"
+            yield from map(str, index.broken_rows)
+
+
+class TuningData:
+    """Opens the chosen data when it is first asked for; threads may share it."""
+
+    def __init__(self, choice: DataChoice) -> None:
+        self._choice = choice
+        self._opening = threading.Lock()
+        self._opened: Opened | None = None
+
+    def open(self, tell: Tell | None = None) -> Opened:
+        """Return the indexes, built first where they are not in the cache. Raises ItxError."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open(tell)
+            return self._opened
+
+    def _open(self, tell: Tell | None) -> Opened:
+        from itx.data.index import open_index
+
+        def say(doing: str, fraction: float) -> None:
+            if tell is not None:
+                tell(Loading(what=doing, done=int(1000 * fraction), total=1000))
+
+        choice = self._choice
+        index = open_index(choice.reference, columns=choice.columns or None, embedder=choice.embedder, tell=say)
+        control = None
+        if choice.control is not None:
+            control = open_index(choice.control, embedder=choice.embedder, tell=say)
+        return Opened(index, control)
+
+    def joiner(self, tell: Tell | None = None) -> Joiner:
+        """Return what traces responses. Raises ItxError."""
+        from itx.borrow.join import Joiner
+
+        opened = self.open(tell)
+        return Joiner(opened.index, control=opened.control, thresholds=self._choice.thresholds)
+
+
+class Informed:
+    """A comparison whose run names its tuning data."""
+
+    def __init__(self, comparer: Comparer, data: DataReference) -> None:
+        self._comparer = comparer
+        self._data = data
+
+    @property
+    def run(self) -> Run:
+        """What ``run.json`` will say."""
+        return msgspec.structs.replace(self._comparer.run, data=self._data)
+
+    def compare(self, prompt: Prompt, cancel: Cancel) -> Iterator[Event]:
+        """Yield the events of one prompt."""
+        return self._comparer.compare(prompt, cancel)
+
+
+class Borrower:
+    """Records beside a run what its responses borrowed; without a joiner it does nothing.
+
+    ``failed`` says what could not be traced: a trace that is recorded stays, whatever becomes of its tracing.
+    """
+
+    def __init__(self, folder: Path, joiner: Joiner | None) -> None:
+        self._folder = folder
+        self._joiner = joiner
+        self.failed: list[str] = []
+        self._count = 0
+        self._reader: BorrowingReader | None = None
+        self._writer: BorrowingWriter | None = None
+        if joiner is not None:
+            from itx.runs.borrowings import BorrowingReader, BorrowingWriter
+
+            self._reader, self._writer = BorrowingReader(folder), BorrowingWriter(folder)
+
+    def fill(self, cancel: Cancel) -> int:
+        """Trace what the run has recorded and not traced; return how many responses that were."""
+        if self._joiner is None:
+            return 0
+        from itx.runs.recording import Recording
+
+        before = self._count
+        for trace in Recording.open(self._folder).traces():
+            if cancel():
+                break
+            self.add(trace)
+        return self._count - before
+
+    def add(self, trace: Trace) -> Mapping[str, Borrowing]:
+        """Trace the responses of a recorded prompt that are not traced yet, and return what is known, by author."""
+        if self._joiner is None or self._reader is None or self._writer is None or trace.error is not None:
+            return {}
+        found: dict[str, Borrowing] = {}
+        for response in trace.responses:
+            try:
+                borrowing = self._reader.find(trace.prompt_id, response)
+                if borrowing is None:
+                    borrowing = self._joiner.borrow(trace, response)
+                    self._writer.append(borrowing, response)
+                    self._count += 1
+            except (ItxError, OSError, ValueError) as error:
+                self.failed.append(f"prompt {trace.prompt_id}: {response.author} could not be traced: {error}")
+            else:
+                found[response.author] = borrowing
+        return found
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
