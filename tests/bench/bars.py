@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench import cli, compare, memory, opening, passes, reduction, screen
+from tests.bench import cli, compare, memory, opening, passes, reduction, screen, tracing
 from tests.bench.arms import Bar
 
 _ALL = [
@@ -94,6 +94,36 @@ _ALL = [
         limit=15,
         unit="×",
         measure=screen.measure_bytes,
+        threads=1,
+    ),
+    Bar(
+        name="trace",
+        title="the verbatim spans of a response of 300 words in 52,000 rows (1,000 and 10,000 in the notes)",
+        against="nothing",
+        how="alone",
+        limit=15,
+        unit="ms",
+        measure=partial(tracing.measure, sizes=(1_000, 10_000, 52_000), beside=True),
+        threads=1,
+    ),
+    Bar(
+        name="trace-1m",
+        title="the same in a million rows (100,000 in the notes)",
+        against="nothing",
+        how="alone",
+        limit=30,
+        unit="ms",
+        measure=partial(tracing.measure, sizes=(100_000, 1_000_000)),
+        threads=1,
+    ),
+    Bar(
+        name="trace-memory",
+        title="peak memory of building the verbatim index of a million rows, one process a repeat",
+        against="nothing",
+        how="alone",
+        limit=8,
+        unit="GiB",
+        measure=partial(tracing.measure_memory, rows=1_000_000),
         threads=1,
     ),
 ]

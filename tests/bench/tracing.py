@@ -51,10 +51,10 @@ def _write_words() -> np.ndarray:
     made = {
         "".join(draw.choice(signs, 2 + min(place // 400 + 2, int(draw.gamma(4, 1.4))))) for place in range(_VOCABULARY)
     }
-    return np.array(sorted(made, key=lambda word: (len(word) > 4, hash_word(word))), dtype=object)
+    return np.array(sorted(made, key=lambda word: (len(word) > 4, _hash(word), word)), dtype=object)
 
 
-def hash_word(word: str) -> int:
+def _hash(word: str) -> int:
     """Return a number that is the same in every process."""
     return int.from_bytes(word.encode(), "big") * 2654435761 % (1 << 32)
 
@@ -132,8 +132,11 @@ def _time_traces(folder: Path, responses: list[list[str]], repeats: int) -> tupl
     return medians, opened, spans
 
 
-def measure(repeats: int, sizes: tuple[int, ...]) -> Measurement:
-    """Return milliseconds of tracing one response at the last of ``sizes``; what all sizes cost is in the notes."""
+def measure(repeats: int, sizes: tuple[int, ...], beside: bool = False) -> Measurement:
+    """Return milliseconds of tracing one response at the last of ``sizes``; what all sizes cost is in the notes.
+
+    With ``beside`` a plain dictionary is asked for the same.
+    """
     notes = [f"{WORDS} words a response, the median of {_RESPONSES} responses a repeat, files in the system's cache"]
     medians: list[float] = []
     with tempfile.TemporaryDirectory() as name:
@@ -150,6 +153,8 @@ def measure(repeats: int, sizes: tuple[int, ...]) -> Measurement:
                 f"{size:,.0f} MB of files, opened in {opened:.1f} ms; a trace {statistics.median(medians):.2f} ms, "
                 f"{spans / _RESPONSES:.1f} spans"
             )
+            if beside and rows == sizes[-1]:
+                notes += _compare_grams(folder, list(write_rows(rows)), responses, repeats)
             for path in folder.iterdir():
                 path.unlink()
     return Measurement(ours=medians, floor=[], notes=notes)
@@ -195,49 +200,34 @@ class GramDictionary:
         return found
 
 
-def measure_grams(repeats: int, rows: int) -> Measurement:
-    """Return milliseconds of a trace by the index, and by the dictionary as the other arm, on the same rows."""
+def _compare_grams(folder: Path, texts: list[str], responses: list[list[str]], repeats: int) -> list[str]:
+    """Say what the dictionary costs on the rows that ``folder`` indexes, and check that it finds the same."""
     from itx.data.folding import fold_words
     from itx.data.verbatim import VerbatimIndex
 
-    texts = list(write_rows(rows))
-    responses = write_responses(texts[:2000])
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        start = time.perf_counter()
-        VerbatimIndex.build(texts, folder)
-        built = time.perf_counter() - start
-        index = VerbatimIndex.open(folder)
-        reset_peak()
-        before = read_peak()
-        start = time.perf_counter()
-        grams = GramDictionary([fold_words(text) for text in texts])
-        taken = time.perf_counter() - start
-        memory = read_peak() - before
-        for words in responses:
-            listed = set(grams.trace(words))
-            missing = [
-                each
-                for each in index.trace(words)
-                if each.end - each.start >= _GRAM and (each.start, each.end, each.rows) not in listed
-            ]
-            if missing:
-                raise RuntimeError(f"the dictionary finds other runs than the index: {missing}")
-        ours, floor = [], []
-        for _ in range(repeats):
-            costs: tuple[list[float], list[float]] = ([], [])
-            for words in responses:
-                for arm, traced in enumerate((index, grams)):
-                    start = time.perf_counter()
-                    traced.trace(words)
-                    costs[arm].append((time.perf_counter() - start) * 1000)
-            ours.append(statistics.median(costs[0]))
-            floor.append(statistics.median(costs[1]))
-    notes = [
-        f"ms a response of {WORDS} words; {rows:,} rows, the same runs and counts from both",
-        f"the index: built in {built:.1f} s; the dictionary: in {taken:.1f} s, {memory:,.0f} MiB, and nothing on disk",
+    index = VerbatimIndex.open(folder)
+    reset_peak()
+    before = read_peak()
+    start = time.perf_counter()
+    grams = GramDictionary([fold_words(text) for text in texts])
+    taken = time.perf_counter() - start
+    memory = read_peak() - before
+    for words in responses:
+        listed = set(grams.trace(words))
+        kept = [(each.start, each.end, each.rows) for each in index.trace(words) if each.end - each.start >= _GRAM]
+        if not listed.issuperset(kept):
+            raise RuntimeError("the dictionary finds other runs than the index")
+    arms: tuple[list[float], list[float]] = ([], [])
+    for words in responses * repeats:
+        for costs, traced in zip(arms, (index, grams), strict=True):
+            start = time.perf_counter()
+            traced.trace(words)
+            costs.append((time.perf_counter() - start) * 1000)
+    return [
+        f"beside it, a plain dictionary of every {_GRAM} words of the {len(texts):,} rows: built in {taken:.1f} s, "
+        f"{memory:,.0f} MiB more in memory, nothing kept on disk; a trace {statistics.median(arms[1]):.2f} ms, "
+        f"{statistics.median(arms[0]):.2f} ms by the index, the same runs and counts"
     ]
-    return Measurement(ours=ours, floor=floor, notes=notes)
 
 
 if __name__ == "__main__":
