@@ -254,6 +254,11 @@ def test_a_packed_file_that_breaks_off_gives_what_it_holds(name: str, tmp_path: 
     assert [entry.value for entry in found] == rows[: len(found)]
     assert last.index == len(found)
     assert "breaks off here" in str(last.fault)
+    again = (gzip.compress if name.endswith("gz") else zstandard.compress)(raw)
+    (tmp_path / name).write_bytes(packed + again[:12])
+    *found, last = list(read_entries(file))
+    assert [entry.value for entry in found] == rows
+    assert (last.index, "breaks off here" in str(last.fault)) == (len(rows), True)
     (tmp_path / name).write_bytes(packed[:12])
     with pytest.raises(InputError, match="breaks off here"):
         list(read_entries(file))
@@ -273,6 +278,19 @@ def test_a_file_that_grows_is_read_to_where_it_ended(tmp_path: Path) -> None:
         told = [str(entry.fault) for entry in found if entry.fault]
         assert len(told) == faults
         assert all("grew while it was read" in reason for reason in told)
+
+
+def test_a_long_file_that_grows_is_read_to_where_it_ended(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"prompt": "word " * 60, "number": number} for number in range(6_000)]
+    path.write_bytes(_lines(rows))
+    (file,) = find_files(str(path))
+    reading = read_entries(file)
+    found = [next(reading)]
+    with path.open("ab") as more:
+        more.write(_lines(rows))
+    found += list(reading)
+    assert [entry.value for entry in found] == rows
 
 
 def test_a_folder_of_shards(tmp_path: Path) -> None:

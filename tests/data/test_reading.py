@@ -78,11 +78,15 @@ def test_columns_are_overridden(tmp_path: Path) -> None:
 
 def test_conversations_in_parquet_have_nulls_where_a_key_is_missing(tmp_path: Path) -> None:
     call = {"function": {"name": "tide", "arguments": '{"port": "Ash"}'}}
+    turns = [
+        {"role": "user", "content": "When?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "04:10"},
+    ]
     rows = [
-        {"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": None, "tool_calls": [call]},
-                      {"role": "tool", "content": "04:10"}], "tools": None, "made": datetime(2026, 1, 2)},
+        {"messages": turns, "tools": None, "made": datetime(2026, 1, 2)},
         {"messages": [{"role": "assistant", "content": "So.", "tool_calls": []}], "tools": [{"name": "tide"}]},
-    ]  # fmt: skip
+    ]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     (first, second), broken = _read(str(tmp_path / "rows.parquet"))
     assert broken == []

@@ -86,6 +86,12 @@ def test_the_input_joins_the_instruction_and_the_rest_stands_in_order() -> None:
     ]
 
 
+def test_a_system_prompt_that_stands_twice_counts_once() -> None:
+    row = {"system": "S", "messages": [{"role": "system", "content": "S"}, *TURNS]}
+    assert read(row) == [said("system", "S"), asked("Name a port."), answered("Ash")]
+    assert read({**row, "system": "T"})[:2] == [said("system", "T"), said("system", "S")]
+
+
 def test_sharegpt_with_calls() -> None:
     row = {
         "tools": '[{"name": "tide"}]',
