@@ -259,8 +259,8 @@ def add_brackets(cells: list[Cell], opening: str, closing: str) -> list[Cell]:
     last = next((index for index in range(len(cells), 0, -1) if cells[index - 1].kind not in _AROUND), 0)
     before = [Cell(sign, 1, position, Kind.OPEN) for sign in opening]
     behind = [Cell(sign, 1, position, Kind.CLOSE) for sign in closing]
-    if first >= last:  # nothing but blanks
-        return [*cells, *before, *behind] if before else [*behind, *cells]
+    if first >= last:  # nothing but blanks: what opens goes with the word that follows
+        return [*cells, *before] if before and not behind else [*before, *behind, *cells]
     return [*cells[:first], *before, *cells[first:last], *behind, *cells[last:]]
 
 

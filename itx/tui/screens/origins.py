@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itx.errors import ItxError
 from itx.records import Span, Verdict
+from itx.text import sanitise
 from itx.tui.answers import Exchange
 from itx.tui.screens.commands import Commands
 from itx.tui.screens.marking import Judgement, MarkingScreen
@@ -173,7 +174,7 @@ class Origins(Commands):
             self.session.survey()  # it gathers the rows that the run carries
         view = self.view()
         span = span_at(view.borrowing, view.cursor)
-        query = Query(" ".join(span.text.split()), "verbatim") if span is not None else self._last_query
+        query = Query(sanitise(" ".join(span.text.split())), "verbatim") if span is not None else self._last_query
         self.app.push_screen(RowsScreen(provenance, query, self.palette, self.signs), self._keep_query)
 
     def _keep_query(self, query: Query | None) -> None:
