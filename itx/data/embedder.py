@@ -126,8 +126,8 @@ def identify(reference: str | None) -> str:
 
 
 def _prepare(text: str) -> str:
-    """Return what a tokenizer can take: it cannot take a lone surrogate."""
-    return text[:LONGEST].encode("utf-8", "replace").decode("utf-8").strip()
+    """Return what a tokenizer can take: no lone surrogate."""
+    return text[:LONGEST].encode("utf-8", "ignore").decode("utf-8").strip()
 
 
 def _normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

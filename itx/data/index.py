@@ -90,8 +90,9 @@ class Index:
     def neighbours(self, query: str, kind: Kind, limit: int = 10) -> list[Neighbour]:
         """Return rows near a text, in meaning and by words in turn, each once and with both scores.
 
-        The order is that of the two lists interleaved, meaning first. A response or a span is looked for in what rows
-        answer, a prompt and a person's words in all they have.
+        The order is that of the two lists interleaved. A prompt and a person's words are looked for in all that rows
+        have, meaning first; a response or a span in what they answer, words first: half of a row's response found the
+        row first by words in 81 to 98 %, by meaning in 64 to 99 % of cases (five data sets).
         """
         words = fold_words(query)
         vector = self.embedder.embed([query])[0]
@@ -100,7 +101,8 @@ class Index:
         fields: tuple[Field, ...] = ("response",) if answered else FIELDS
         semantic = dict(self._semantic.find(vector, limit, by))
         lexical = dict(self._lexical.find(words, limit, fields))
-        chosen = interleave(list(semantic), list(lexical))[:limit]
+        ranked = (list(lexical), list(semantic)) if answered else (list(semantic), list(lexical))
+        chosen = interleave(*ranked)[:limit]
         lexical |= self._lexical.score(words, [number for number in chosen if number not in lexical], fields)
         others = [number for number in chosen if number not in semantic] if vector.any() else []
         semantic |= dict(zip(others, self._semantic.score(vector, others, by), strict=True))
