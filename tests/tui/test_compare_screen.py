@@ -447,3 +447,23 @@ def test_half_of_a_wide_terminal_is_text(height: int) -> None:
         shape = divide(120, height, reference=reference)
         text = height - 2 - shape.question - reference - shape.lower
         assert text >= shape.lower
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_a_failed_prompt_that_kept_answers_shows_them_and_its_cause(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    whole = build_trace("1", "p", {"base": "Yes, it is.", "full": ""})
+    cause = "The device ran out of memory.\nTake fewer tokens."
+    kept = msgspec.structs.replace(whole, error=cause)
+    alone = msgspec.structs.replace(kept, prompt_id="2", responses=whole.responses[:1])
+    recording = Recording.open(write_run(tmp_path / "run", build_run(), [kept, alone]))
+    async with piloted(recording, size) as (app, pilot):
+        await until(pilot, lambda: len(app.session.items) == 2)
+        for index in range(2):
+            app.compare.show_prompt(index)
+            await pilot.pause()
+            text = screen_text(app)
+            assert "Yes, it is." in text
+            assert ("This prompt failed." in text) == (index == 1)
+            assert re.search(r"failed +The device ran out of memory\.", text)

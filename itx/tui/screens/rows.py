@@ -144,8 +144,10 @@ class RowsScreen(Screen[Query]):
         rows, chosen = self._results.rows, self._results.chosen
         self._row.show(rows[chosen] if rows else None, self.asked or self._first)
         title = f"{chosen + 1} of {say_count(len(rows), 'row')}" if rows else "found"
-        self._results.border_title = Content(f" {title} ")
-        self._row.border_title = Content(f" {cut(rows[chosen].row if rows else 'row', max(8, self.size.width // 3))} ")
+        blank = " " if self.has_class("-narrow") else ""  # a frame has its own
+        name = cut(rows[chosen].row if rows else "row", max(8, self.size.width // 3))
+        self._results.border_title = Content(f"{blank}{title}{blank}")
+        self._row.border_title = Content(f"{blank}{name}{blank}")
 
     def on_input_submitted(self) -> None:
         """Search."""

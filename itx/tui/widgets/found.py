@@ -62,6 +62,8 @@ class Results(LongPanel):
         row, chosen = self.rows[index], index == self.chosen
         line = Text().append(self.signs.chosen if chosen else " ", self.palette.accent)
         score = f"{row.score:.2f}" if abs(row.score) < 100 else f"{row.score:.0f}"
+        if not row.score:  # found verbatim: nothing is measured
+            score = ""
         line.append(f"{score:>6} ", self.palette.faint)
         name = cut(row.row, max(4, width // 3), self.signs.ellipsis)
         line.append(name + " ", self.palette.highlight if chosen else self.palette.strong)
@@ -101,12 +103,14 @@ class WholeRow(Panel):
         row, faint = self.row, self.palette.faint
         if row is None:
             return []
-        scores = [("score", row.score), ("lexical", row.lexical), ("semantic", row.semantic)]
+        scores = [("lexical", row.lexical), ("semantic", row.semantic)]
+        if row.lexical is None and row.semantic is None and row.score:
+            scores = [("score", row.score)]
         parts = [Text(f"{name} {value:.2f}", style=faint) for name, value in scores if value is not None]
         lines = flow(parts, width)
         for head, text in (("Q ", row.instruction), ("A ", row.text)):
             if text:
-                lines += [Text(), *self._write(head, text, width)]
+                lines += [*([Text()] if lines else []), *self._write(head, text, width)]
         return lines
 
     def _write(self, head: str, text: str, width: int) -> list[Text]:
