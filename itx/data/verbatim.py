@@ -74,6 +74,9 @@ class VerbatimIndex:
         from itx.data.verbatim_building import build
 
         (folder / _MANIFEST).unlink(missing_ok=True)
+        for part in _PARTS:
+            for left in (*folder.glob(f"*.{part}"), *folder.glob(f"*.{part}.part")):
+                left.unlink()
         shards = build(texts, folder, progress)
         names = [_WORDS, *(f"{number}.{part}" for number in range(len(shards)) for part in _PARTS)]
         sizes = {name: (folder / name).stat().st_size for name in names}

@@ -202,3 +202,14 @@ def test_a_build_that_fails_leaves_no_index(tmp_path: Path) -> None:
         VerbatimIndex.build(read(), tmp_path)
     with pytest.raises(ValueError, match="verbatim"):
         VerbatimIndex.open(tmp_path)
+
+
+def test_an_index_replaces_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(verbatim_building, "SHARD", 1)
+        old = _build(tmp_path, ["an old row", "and one more"])
+    index = _build(tmp_path, ["a new row"])
+    assert len(list(tmp_path.iterdir())) == 5
+    assert (index.find(["new", "row"], 5), index.count(["old"])) == ([0], 0)
+    # What was opened before stays what it was.
+    assert (old.find(["one", "more"], 5), old.count(["new"])) == ([1], 0)
