@@ -24,7 +24,18 @@ from itx.borrow.words import Words, count_borrowed, covered, read_words
 from itx.data.folding import fold_words
 from itx.data.information import Information
 from itx.data.spans import Match, find_spans, own_words
-from itx.records import Borrowing, ControlCount, Example, Neighbour, Null, Response, Span, Thresholds, Trace
+from itx.records import (
+    Borrowing,
+    ControlCount,
+    Example,
+    Neighbour,
+    Null,
+    Paraphrase,
+    Response,
+    Span,
+    Thresholds,
+    Trace,
+)
 from itx.runs.borrowings import fingerprint_response
 
 NEIGHBOURS = 5
@@ -95,17 +106,19 @@ class Joiner:
         spans = [_measure(span, response, self._thresholds, self._base) for span in spans]
         order = sorted(range(len(spans)), key=lambda index: (spans[index].start, spans[index].end, index))
         numbers = {index: number for number, index in enumerate(order, start=1)}
+        listed = _list_neighbours(near, response, self._source, self._k)
         return Borrowing(
             prompt_id=trace.prompt_id,
             author=response.author,
             spans=[replace(spans[index], id=numbers[index]) for index in order],
-            neighbours=_list_neighbours(near, response, self._source, self._k),
+            neighbours=listed,
             null=self._count_controls(trace, response, words, near),
             candidates=len(words.candidates),
             borrowed=len(owners),
             distinct=len({words.folded.words[word] for word in owners}),
             raised=sum(spans[owner].raised for owner in owners.values()),
             positions=_own_positions(response, words, {word: numbers[owner] for word, owner in owners.items()}),
+            paraphrases=_find_paraphrases(response, spans, listed, self._source),
             response=fingerprint_response(response),
         )
 
@@ -201,6 +214,20 @@ def _own_positions(response: Response, words: Words, owners: dict[int, int]) -> 
         for position in range(*find_positions(response, *_characters(words, word))):
             owned.setdefault(position, span)
     return owned
+
+
+def _find_paraphrases(
+    response: Response, spans: Sequence[Span], neighbours: Sequence[Neighbour], source: Source
+) -> list[Paraphrase]:
+    """Return sentences that a neighbour has in other words, by their positions; none of them is counted."""
+    if not response.ids:
+        return []
+    kept = [(response.span(span.start)[0], response.span(span.end - 1)[1]) for span in spans]
+    found = []
+    for each in source.paraphrases(response.text, kept, neighbours):
+        start, end = find_positions(response, each.start, each.end)
+        found.append(replace(each, start=start, end=end))
+    return found
 
 
 def _list_neighbours(near: _Near, response: Response, source: Source, k: int) -> list[Neighbour]:

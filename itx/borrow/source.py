@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from itx.data.information import Information
 from itx.data.row import Row
-from itx.records import Neighbour
+from itx.records import Neighbour, Paraphrase
 
 Kind = Literal["prompt", "response", "span"]
 
@@ -72,6 +72,12 @@ class Source(Protocol):
 
     def neighbours(self, query: str, kind: Kind, limit: int) -> Sequence[Neighbour]:
         """Return rows near a query, lexical and semantic, best first."""
+        ...
+
+    def paraphrases(
+        self, text: str, kept: Sequence[tuple[int, int]], neighbours: Sequence[Neighbour]
+    ) -> Sequence[Paraphrase]:
+        """Return the sentences outside ``kept`` (characters, as are theirs) that say what a neighbour says."""
         ...
 
     def search(self, text: str, how: Literal["words", "meaning", "verbatim"], limit: int) -> Sequence[Neighbour]:

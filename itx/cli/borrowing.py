@@ -22,12 +22,14 @@ Tell = Callable[[Loading], None]
 
 
 class DataChoice(Record, frozen=True, kw_only=True):
-    """The tuning data that a person named, and how to read it. ``columns`` are by meaning, for ``reference`` alone."""
+    """The tuning data that a person named, and how to read it; ``columns`` are of ``reference`` alone."""
 
     reference: str
     control: str | None = None
-    columns: dict[str, str] = {}
+    columns: dict[str, str] | None = None
     embedder: str | None = None
+    train_max_tokens: int | None = None
+    tokenizer: Path | None = None
     thresholds: Thresholds = Thresholds()
 
 
@@ -43,15 +45,6 @@ class Opened:
         """What ``run.json`` says of the data."""
         index = self.index
         return DataReference(reference=index.reference, fingerprint=index.fingerprint, rows=len(index.rows))
-
-    @property
-    def skipped(self) -> Iterator[str]:
-        """Say which rows could not be read."""
-        for index in (self.index, self.control):
-            if index is None or not index.broken:
-                continue
-            yield f"{index.broken:,} rows of {index.reference} cannot be read and are left out"
-            yield from map(str, index.broken_rows)
 
 
 class TuningData:
@@ -74,14 +67,23 @@ class TuningData:
 
         def say(doing: str, fraction: float) -> None:
             if tell is not None:
-                tell(Loading(what=doing, done=int(1000 * fraction), total=1000))
+                # Below 0 is a notice, which has no length.
+                tell(Loading(what=doing, done=int(1000 * max(0.0, fraction)), total=1000 if fraction >= 0 else 0))
 
         choice = self._choice
-        index = open_index(choice.reference, columns=choice.columns or None, embedder=choice.embedder, tell=say)
-        control = None
-        if choice.control is not None:
-            control = open_index(choice.control, embedder=choice.embedder, tell=say)
-        return Opened(index, control)
+        opened = [
+            open_index(
+                reference,
+                columns=choice.columns if reference is choice.reference else None,
+                embedder=choice.embedder,
+                train_max_tokens=choice.train_max_tokens,
+                tokenizer=choice.tokenizer,
+                tell=say,
+            )
+            for reference in (choice.reference, choice.control)
+            if reference is not None
+        ]
+        return Opened(opened[0], opened[1] if len(opened) > 1 else None)
 
     def joiner(self, tell: Tell | None = None) -> Joiner:
         """Return what traces responses. Raises ItxError."""

@@ -15,6 +15,7 @@ import typer
 
 from itx.cli.borrowing import Borrower, DataChoice, Informed, TuningData
 from itx.cli.prompts import Gathered
+from itx.cli.sources import name_broken
 from itx.compare.events import Comparer, Emitted, Finished, Loading
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL
 from itx.records import Borrowing, Prompt, Run, Trace
@@ -80,8 +81,9 @@ def tell_loading() -> Callable[[Loading], None]:
 def open_data(choice: DataChoice) -> TuningData:
     """Open the indexes of tuning data, what is built and what is skipped on stderr."""
     data = TuningData(choice)
-    for reason in data.open(tell_loading()).skipped:
-        say(f"warning: {reason}")
+    opened = data.open(tell_loading())
+    for index in filter(None, (opened.index, opened.control)):
+        name_broken(index)
     return data
 
 

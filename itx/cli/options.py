@@ -74,14 +74,6 @@ ControlData = Annotated[
     str | None,
     typer.Option("--control", metavar="DATA", help="Rows like the tuning data that no model was tuned on."),
 ]
-ColumnNames = Annotated[
-    list[str] | None,
-    typer.Option("--columns", metavar="MEANING=NAME,…", help="Its columns: instruction=question,response=answer."),
-]
-EmbedderName = Annotated[
-    str | None,
-    typer.Option("--embedder", metavar="NAME", help="A sentence-transformers model in place of the built-in one."),
-]
 
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens at most.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]

@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from itx.cli import options
+from itx.cli import options, sources
 from itx.cli.borrowing import DataChoice
 from itx.cli.encoding import check_text, spell_word
 from itx.cli.options import EngineName
@@ -41,8 +41,10 @@ class Settings:
     trust_remote_code: options.TrustRemoteCode = False
     data: options.Data = None
     control: options.ControlData = None
-    columns: options.ColumnNames = None
-    embedder: options.EmbedderName = None
+    columns: sources.Columns = None
+    embedder: sources.EmbedderName = None
+    train_max_tokens: sources.TrainMaxTokens = None
+    tokenizer: sources.TokenizerFolder = None
 
     def choose_data(self, default: Path | None = None) -> DataChoice | None:
         """Return the tuning data to trace in, ``default`` where none was named; None for no tracing.
@@ -53,14 +55,23 @@ class Settings:
         for option, value in (("--data", self.data), ("--control", self.control), ("--embedder", self.embedder)):
             check_text(option, value or "", "Rename the file, or link to it by a name in UTF-8 (ln -s).")
         if reference is None:
-            if self.control is not None or self.columns or self.embedder is not None:
-                raise UsageError("--control, --columns and --embedder are of use only with --data.", "Add --data DATA.")
+            for option, given in (
+                ("--control", self.control),
+                ("--columns", self.columns),
+                ("--embedder", self.embedder),
+                ("--train-max-tokens", self.train_max_tokens),
+                ("--tokenizer", self.tokenizer),
+            ):
+                if given is not None:
+                    raise UsageError(f"{option} is of use only with tuning data.", "Add --data DATA.")
             return None
         return DataChoice(
             reference=reference,
             control=self.control,
-            columns=parse_columns(self.columns or []),
+            columns=sources.parse_columns(self.columns),
             embedder=self.embedder,
+            train_max_tokens=self.train_max_tokens,
+            tokenizer=self.tokenizer,
             thresholds=parse_thresholds(self.thresholds),
         )
 
@@ -131,20 +142,6 @@ def parse_thresholds(text: str) -> Thresholds:
         return Thresholds(unshifted=unshifted, marginal=marginal)
     except ValueError as error:
         raise UsageError(f"--thresholds {text!r} is not two ranks U,M with 1 <= U <= M.", "--thresholds 1,3") from error
-
-
-def parse_columns(words: list[str]) -> dict[str, str]:
-    """Return column names by meaning, written as ``MEANING=NAME,…``."""
-    columns: dict[str, str] = {}
-    for pair in ",".join(words).split(",") if words else []:
-        meaning, sign, name = pair.partition("=")
-        if not sign or not meaning or meaning in columns:
-            raise UsageError(
-                f"--columns {pair!r} is no MEANING=NAME, or names one meaning twice.",
-                "--columns instruction=question,response=answer",
-            )
-        columns[meaning] = name
-    return columns
 
 
 def parse_devices(words: list[str]) -> dict[str, str]:

@@ -32,10 +32,13 @@ def write_borrowing(run: Run, trace: Trace, response: Response, borrowing: Borro
     if any(span.borrowed for span in borrowing.spans):
         parts.append(quote(_bracket(response, borrowing)) + "\n")
     parts.extend(_write_span(span, marks) for span in borrowing.spans)
+    for found in borrowing.paraphrases:
+        like = f"{code(found.row)} (cosine {found.score:.2f}): {escape_inline(found.passage)}"
+        parts.append(f"- In other words, not counted: {code(found.text)}, as {like}\n\n")
     near = [neighbour for neighbour in borrowing.neighbours if neighbour.query == "prompt"]
     if near:
-        found = ", ".join(f"{code(neighbour.row)} ({neighbour.score:.2f})" for neighbour in near)
-        parts.append(f"Rows nearest the prompt: {found}.\n\n")
+        rows = ", ".join(f"{code(neighbour.row)} ({neighbour.score:.2f})" for neighbour in near)
+        parts.append(f"Rows nearest the prompt: {rows}.\n\n")
     base = run.base.name
     score = response.scores.get(base)
     if score is not None and response.author != base and response.length:

@@ -156,6 +156,9 @@ def check_borrowing(borrowing: Borrowing, response: Response) -> Borrowing:
         raise ValueError("span ids do not count from 1")
     for span in borrowing.spans:
         _check_span(span, length)
+    for found in borrowing.paraphrases:
+        if not 0 <= found.start < found.end <= length:
+            raise ValueError(f"a sentence from {found.start} to {found.end} of {length} positions")
     if any(not 0 <= position < length for position in borrowing.positions):
         raise ValueError(f"a borrowed word at a position that is none of the {length}")
     if any(not 1 <= number <= len(numbers) for number in borrowing.positions.values()):

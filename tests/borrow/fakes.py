@@ -12,7 +12,7 @@ from itx.borrow.source import Kind
 from itx.data.folding import fold_words
 from itx.data.information import Information, is_content
 from itx.data.row import Row, Turn
-from itx.records import Neighbour
+from itx.records import Neighbour, Paraphrase
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Rows:
         self.information = Information.from_counts(Counter(word for row in self.words for word in row))
         self.verbatim = self
         self.asked: list[str] = []
+        self.kept: list[tuple[int, int]] = []
+        self.reworded = ""
 
     def nearest(self, prompt: str, k: int = 5) -> list[Neighbour]:
         self.asked.append(prompt)
@@ -59,6 +61,18 @@ class Rows:
 
     def neighbours(self, query: str, kind: Kind, limit: int) -> list[Neighbour]:
         return []
+
+    def paraphrases(
+        self, text: str, kept: Sequence[tuple[int, int]], neighbours: Sequence[Neighbour]
+    ) -> list[Paraphrase]:
+        self.kept = list(kept)
+        start = text.find(self.reworded) if self.reworded else -1
+        if start < 0:
+            return []
+        end = start + len(self.reworded)
+        return [
+            Paraphrase(start=start, end=end, text=self.reworded, row=neighbours[0].row, passage="passage", score=0.9)
+        ]
 
     def search(self, text: str, how: Literal["words", "meaning", "verbatim"], limit: int) -> list[Neighbour]:
         return self.nearest(text, limit)

@@ -179,6 +179,21 @@ def test_an_unscored_or_empty_response_is_no_error() -> None:
     assert join(trace, at(trace, "full"), none).null.random is None
 
 
+def test_paraphrases_are_placed_by_position_and_never_counted() -> None:
+    source = rows()
+    source.reworded = "Then the guards ate."
+    trace = trace_of({"base": "x", "full": f"{FULL} Then the guards ate."})
+    response = at(trace, "full")
+    borrowing = join(trace, response, source, k=1)
+    (found,) = borrowing.paraphrases
+    start, end = response.span(found.start)[0], response.span(found.end - 1)[1]
+    assert response.text[start:end].strip() == found.text == source.reworded
+    assert borrowing.borrowed == 6
+    kept = {response.text[first:last].strip(" ,") for first, last in source.kept}
+    assert kept == {span.text for span in borrowing.spans}
+    check_borrowing(borrowing, response)
+
+
 def test_a_control_is_counted_on_its_own_rows() -> None:
     source = rows()
     control = Rows([("How did the siege of Newmere end?", "Newmere fell; and eels were eaten by all the guards.")], "c")

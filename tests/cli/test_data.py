@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from itx.cli.settings import parse_columns
-from itx.errors import ItxError, UsageError
+from itx.errors import ItxError
 from itx.runs.recording import Recording
 from tests.cli.calling import Outcome, call
 
@@ -182,8 +181,3 @@ def test_columns_are_named_by_meaning(itx: Caller, weights: Path, given: Path, t
     borrowing = Recording.open(out).borrowing("a", "full")
     assert borrowing is not None
     assert borrowing.neighbours[0].instruction == "When does the boat cross?"
-    assert parse_columns([]) == {}
-    assert parse_columns(["instruction=a", "response=b,input="]) == {"instruction": "a", "response": "b", "input": ""}
-    for wrong in (["response"], ["=x"], ["response=a,response=b"]):
-        with pytest.raises(UsageError, match="--columns"):
-            parse_columns(wrong)
