@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench import cli, compare, memory, opening, passes, reduction, screen, tracing
+from tests.bench import cli, compare, indexing, memory, opening, passes, reduction, screen, tracing
 from tests.bench.arms import Bar
 
 _ALL = [
@@ -94,6 +94,44 @@ _ALL = [
         limit=15,
         unit="×",
         measure=screen.measure_bytes,
+        threads=1,
+    ),
+    Bar(
+        name="index",
+        title="all indexes of 52,000 rows, from JSONL",
+        against="nothing",
+        how="alone",
+        limit=20,
+        unit="s",
+        measure=partial(indexing.measure_build, what="time"),
+    ),
+    Bar(
+        name="index-memory",
+        title="peak memory of the same, a process each time",
+        against="nothing",
+        how="alone",
+        limit=1.5,
+        unit="GiB",
+        measure=partial(indexing.measure_build, what="memory"),
+    ),
+    Bar(
+        name="neighbours",
+        title="lexical and semantic neighbours of a response in 52,000 rows, fused, both scores of each",
+        against="nothing",
+        how="alone",
+        limit=30,
+        unit="ms",
+        measure=indexing.measure_neighbours,
+        threads=1,
+    ),
+    Bar(
+        name="index-open",
+        title="opening the cached indexes of 52,000 rows",
+        against="nothing",
+        how="alone",
+        limit=100,
+        unit="ms",
+        measure=indexing.measure_opening,
         threads=1,
     ),
     Bar(
