@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from itx.cli import options, sources
+from itx.cli.borrowing import DataChoice, Tell, TuningData
+from itx.errors import UsageError
+
 if TYPE_CHECKING:
+    from itx.records import Run
     from itx.runs.recording import Recording
+    from itx.tui.tracing import Tracer, TracerLoader
 
 
 def read_whole(folder: Path) -> Recording:
@@ -23,12 +29,31 @@ def read_whole(folder: Path) -> Recording:
     return recording
 
 
+def trace_recorded(run: Run, choice: DataChoice) -> TracerLoader:
+    """Return what opens the tuning data of a recorded run; it raises UsageError where the run was traced in other."""
+    data = TuningData(choice)
+
+    def load(tell: Tell) -> Tracer:
+        found = data.open(tell).reference
+        if run.data is not None and run.data.fingerprint != found.fingerprint:
+            raise UsageError(
+                f"{choice.reference} is not the tuning data of this run, which was {run.data.reference} "
+                f"({run.data.fingerprint}).",
+                "Leave --data out, or name the data as it was.",
+            )
+        return data.joiner(tell)
+
+    return load
+
+
 def open_run(
     folder: Annotated[Path | None, typer.Argument(metavar="RUN", help="A recorded run's folder.")] = None,
     last: Annotated[bool, typer.Option("--last", help="Open the newest run that compare or demo recorded.")] = False,
+    data: options.Data = None,
+    columns: sources.Columns = None,
+    embedder: sources.EmbedderName = None,
 ) -> None:
-    """Open a recorded run."""
-    from itx.errors import UsageError
+    """Open a recorded run. With its tuning data, all rows can be searched."""
     from itx.runs.library import newest_run
     from itx.tui.terminal import screen_is_possible
 
@@ -39,7 +64,16 @@ def open_run(
         from itx.runs.recording import Recording
         from itx.tui.app import run_app
 
-        raise typer.Exit(run_app(Recording.open(folder)))
+        recording = Recording.open(folder)
+        choice = None
+        if data is not None:
+            choice = DataChoice(
+                reference=data,
+                columns=sources.parse_columns(columns),
+                embedder=embedder,
+                thresholds=recording.run.thresholds,
+            )
+        raise typer.Exit(run_app(recording, None if choice is None else trace_recorded(recording.run, choice)))
     from itx.cli.plain import print_trace
 
     recording = read_whole(folder)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from itx.errors import ItxError
+from itx.cli.borrowing import DataChoice
+from itx.cli.recorded import trace_recorded
+from itx.errors import ItxError, UsageError
 from itx.runs.recording import Recording
 from tests.cli.calling import Outcome, call
 
@@ -170,6 +172,21 @@ def test_data_is_opened_before_the_weights_and_its_options_need_it(
         refused = itx(*words(weights, given, tmp_path / "run"), *option)
         assert refused.code == 2
         assert "--data" in refused.err
+
+
+def test_a_recorded_run_is_searched_in_its_own_data_only(
+    itx: Caller, weights: Path, given: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert itx(*words(weights, given, out), "--data", data).code == 0
+    recording = Recording.open(out)
+    told: list[str] = []
+    tracer = trace_recorded(recording.run, DataChoice(reference=str(data)))(lambda step: told.append(step.what))
+    assert [row.row for row in tracer.search("sleeping heron", "verbatim", 5)] == ["rows.jsonl#0"]
+    trace = recording.trace("a")
+    assert tracer.borrow(trace, trace.responses[0]) == recording.borrowing("a", "full")
+    with pytest.raises(UsageError, match="is not the tuning data of this run"):
+        trace_recorded(recording.run, DataChoice(reference=str(given)))(lambda step: None)
 
 
 def test_columns_are_named_by_meaning(itx: Caller, weights: Path, given: Path, tmp_path: Path) -> None:
