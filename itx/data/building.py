@@ -42,7 +42,7 @@ def write_indexes(rows: Iterable[Row], place: Path, embedder: Embedder, size: in
     lexical.close()
     tell("finishing the index of words", 1.0)
     tell("finishing the index of meanings", 0.0)
-    semantic.close()
+    semantic.close(lambda done: tell("finishing the index of meanings", done))
     tell("finishing the index of meanings", 1.0)
     stored = RowStore(folders["rows"])
     for name, doing, texts in (

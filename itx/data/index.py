@@ -205,9 +205,13 @@ def open_index(
     paths = data_files(reference)
     for _ in range(_ATTEMPTS):
         before = stamp_files(paths)
-        fingerprint = hash_files(paths, root, tell) if paths else _hash_rows(reference, tell)
+        fingerprint = hash_files(paths, root, tell) if paths else _hash_rows(subject, tell)
         index = _open_or_build(subject, paths, root, fingerprint, tell)
         if stamp_files(paths) == before:
+            if len(paths) == 1:
+                # It may have been built of a copy in another place.
+                shown = str(paths[0]).encode("utf-8", "replace").decode()
+                index.broken_rows = [msgspec.structs.replace(each, file=shown) for each in index.broken_rows]
             return index
         # Built of other contents than its name says.
         with contextlib.suppress(OSError):
@@ -286,11 +290,11 @@ def _name(options: Mapping[str, Any], paths: Sequence[Path], reference: str, fin
     return hashlib.sha256(json.dumps(facts).encode("ascii")).hexdigest()[:32]
 
 
-def _hash_rows(reference: str, tell: Tell) -> str:
-    """Return the hash of a data set that has no files of its own, by its rows."""
+def _hash_rows(subject: _Subject, tell: Tell) -> str:
+    """Return the hash of a data set that has no files of its own, by its rows as the readers see them."""
     tell("reading the data's contents", 0.0)
     digest = hashlib.sha256()
-    for row in read_rows(reference):
+    for row in read_rows(subject.reference, subject.columns):
         digest.update(json.dumps(msgspec.to_builtins(row)).encode("ascii"))
     return f"sha256:{digest.hexdigest()}"
 

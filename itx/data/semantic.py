@@ -10,7 +10,7 @@ side by side, so that one scalar product is the score: from −2 to 2 for both, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -31,6 +31,7 @@ GRAPH = "vectors.usearch"
 MOST_EXACT = 200_000
 """Rows up to which every one is looked at (52k: 7 ms); above, usearch's graph (HNSW) finds most of the nearest."""
 _BATCH = 512
+_GRAPH_BATCH = 4096
 _SPARE = 16
 """Hits beyond those wanted: in half precision the order of close ones is not to be trusted."""
 
@@ -51,8 +52,11 @@ class SemanticWriter:
         if len(self._waiting) >= _BATCH:
             self._flush()
 
-    def close(self) -> None:
-        """Write what is left, and the graph where there are more rows than ``MOST_EXACT``."""
+    def close(self, report: Callable[[float], None]) -> None:
+        """Write what is left, and the graph where there are more rows than ``MOST_EXACT``.
+
+        ``report`` hears of the fraction of the graph that is built: a million rows take minutes.
+        """
         self._flush()
         self._file.close()
         width = 2 * self._embedder.dimensions
@@ -62,8 +66,9 @@ class SemanticWriter:
 
             graph = Index(ndim=width, metric="ip", dtype="f16")
             vectors = _map_vectors(self._folder / VECTORS, self._count, width)
-            for start in range(0, self._count, 1 << 14):
-                part = np.asarray(vectors[start : start + (1 << 14)])
+            for start in range(0, self._count, _GRAPH_BATCH):
+                report(start / self._count)
+                part = np.asarray(vectors[start : start + _GRAPH_BATCH])
                 graph.add(np.arange(start, start + len(part), dtype=np.uint64), part)
             graph.save(str(self._folder / GRAPH))
 

@@ -310,6 +310,31 @@ def test_broken_rows_are_counted_and_the_first_are_named_also_from_the_cache(dat
         assert found.search("water bottle", "verbatim")[0].row == "rows.jsonl#31"
 
 
+def test_a_copy_of_the_data_shares_the_index_and_names_its_own_file(data: Path, cache: Path, built, tmp_path) -> None:
+    data.write_text(data.read_text() + "{broken\n")
+    open_index(str(data))
+    copy = tmp_path / "copy" / data.name
+    copy.parent.mkdir()
+    copy.write_bytes(data.read_bytes())
+    assert open_index(str(copy)).broken_rows[0].file == str(copy)
+    # Another name stands in the rows' ids.
+    other = copy.rename(copy.with_name("other.jsonl"))
+    assert open_index(str(other)).rows[0].id == "other.jsonl#0"
+    assert len(built) == 2
+
+
+def test_a_data_set_without_files_is_known_by_its_rows(data: Path, cache: Path, built, monkeypatch) -> None:
+    read = index.read_rows
+    monkeypatch.setattr(index, "data_files", lambda reference: [])
+    monkeypatch.setattr(index, "read_rows", lambda reference, *words: read(str(data), *words))
+    first = open_index("owner/name")
+    assert open_index("owner/name").fingerprint == first.fingerprint
+    assert len(built) == 1
+    write_pairs(data, PAIRS[:3])
+    assert len(open_index("owner/name").rows) == 3
+    assert finished(cache) != [first.folder]
+
+
 def test_hard_rows_are_indexed(tmp_path: Path, cache: Path) -> None:
     pairs = [
         ("null \0 byte", "a \0 null byte in the harbour wall"),

@@ -40,7 +40,9 @@ def write(rows: list[Row], folder: Path) -> SemanticIndex:
     writer = SemanticWriter(folder, Hashed())
     for row in rows:
         writer.append(row)
-    writer.close()
+    told: list[float] = []
+    writer.close(told.append)
+    assert told == sorted(told)
     return SemanticIndex(folder)
 
 
