@@ -129,7 +129,7 @@ class CompareApp(App[int]):
     # Where words come from
 
     def _take_sources(self) -> None:
-        if not self.leaving and not frames_are_waiting(self):
+        if self._sources.has_news and not self.leaving and not frames_are_waiting(self):
             with self.batch_update():
                 self._sources.take_all()
 

@@ -23,6 +23,13 @@ class SourceNotes:
         self._provenance = provenance
         self._reading = False
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to take in: without tuning data this is asked for nothing, so it costs nothing."""
+        provenance = self._provenance
+        told = provenance.tracing is not None and provenance.tracing.notes
+        return bool(told or provenance.problems) or self._reading != provenance.is_reading
+
     def take_all(self) -> None:
         """Take in all there is."""
         shown = state = False
