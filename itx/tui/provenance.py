@@ -36,6 +36,8 @@ class Provenance:
         self._read = read
         self._known: dict[tuple[str, str], Borrowing | None] = {}
         self._asked: set[str] = set()
+        self._failed: dict[str, str] = {}
+        """Why a prompt's responses could not be traced."""
         self._recorded = folder is not None and (folder / "borrow.jsonl").exists()
         self._reading: threading.Thread | None = None
         self._closing = threading.Event()
@@ -97,7 +99,8 @@ class Provenance:
             case Traced(borrowing):
                 self._known[borrowing.prompt_id, borrowing.author] = borrowing
                 self._take(borrowing)
-            case TraceFailed(_, error):
+            case TraceFailed(prompt_id, error):
+                self._failed[prompt_id] = error.cause
                 self.problems.append(("A response could not be traced", error))
         return note
 
@@ -105,10 +108,14 @@ class Provenance:
         self.survey.take_borrowing(borrowing)
         self.carried.take(borrowing)
 
-    def say_waiting(self, trace: Trace | None) -> str:
+    def say_waiting(self, prompt_id: str, trace: Trace | None) -> str:
         """Return why nothing is known of a response: what is being done, or what keeps it from being done."""
         if self.tracing is None:
             return "This response was not traced."
+        if trace is not None and trace.error is not None:
+            return "What a failed prompt left is not traced."
+        if prompt_id in self._failed:
+            return f"This response could not be traced: {self._failed[prompt_id]}"
         if said := self.tracing.say():
             return said
         return "Being traced." if trace is not None else "Traced when it is finished."

@@ -106,6 +106,7 @@ class Tracing:
         self.failure: ItxError | None = None
         self._work: deque[_Work] = deque()
         self._busy = False
+        self._ready = False
         self._wake = threading.Condition()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="itx-trace", daemon=True)
@@ -120,7 +121,9 @@ class Tracing:
         self._thread.start()
 
     def trace(self, trace: Trace) -> None:
-        """Queue every response of a finished trace. Any thread may call this; it does not wait."""
+        """Queue every response of a trace that did not fail. Any thread may call this; it does not wait."""
+        if trace.error is not None:
+            return
         with self._wake:
             self._work.extend((trace, response) for response in trace.responses if response.ids)
             self._wake.notify_all()
@@ -164,7 +167,7 @@ class Tracing:
     def close(self, seconds: float) -> None:
         """End; where the index is loaded, what is queued is traced and recorded first, for at most ``seconds``."""
         with self._wake:
-            if self._thread.is_alive() and self.failure is None and self.loading is None:
+            if self._ready:
                 self._wake.wait_for(lambda: not self._work and not self._busy, seconds)
             self._closing.set()
             self._wake.notify_all()
@@ -177,6 +180,11 @@ class Tracing:
             self._load_and_work()
             finished = True
         finally:
+            with self._wake:
+                self._ready = False
+                self._busy = False
+                self._work.clear()
+                self._wake.notify_all()
             error = sys.exc_info()[1]
             if not finished and error is not None:
                 self.notes.append(TracingCrashed(error))
@@ -187,6 +195,7 @@ class Tracing:
         except ItxError as error:
             self.notes.append(IndexFailed(error))
             return
+        self._ready = True
         self.notes.append(IndexReady())
         while (work := self._next()) is not None:
             self.notes.append(self._do(tracer, work))

@@ -260,3 +260,29 @@ def test_borrowings_that_are_made_here_are_such_as_a_run_takes(tmp_path: Path) -
     found = Recording.open(tmp_path / "run").borrowing("1", "full")
     assert found is not None
     assert msgspec.structs.replace(found, response=None) == make_borrowing("1", trace.responses[1])
+
+
+def test_what_is_queued_is_traced_on_leaving_even_where_nobody_took_the_notes() -> None:
+    tracer, opened = FakeTracer(gate=threading.Event()), threading.Event()
+
+    def load(tell: Callable[[Loading], None]) -> Tracer:
+        opened.set()
+        return tracer
+
+    tracing = Tracing(load)
+    tracing.trace(make_traces(1)[0])
+    tracing.trace(msgspec.structs.replace(make_traces(2)[1], error="Out of memory."))
+    tracing.start()
+    opened.wait(10)
+    assert tracer.gate is not None
+    threading.Timer(0.1, tracer.gate.set).start()
+    while not tracing.notes:
+        pass
+    tracing.close(10)
+    assert tracer.traced == [("1", "base"), ("1", "full")]
+
+
+async def test_a_response_that_cannot_be_traced_says_why(tmp_path: Path) -> None:
+    tracer = FakeTracer(error=InputError("The index is gone.", "itx index rows.jsonl"))
+    async with piloted(traced_source(tmp_path / "run", tracer, prompts=("one",)), (120, 40)) as (app, pilot):
+        await until(pilot, lambda: "This response could not be traced: The index is gone." in panel_text(app))

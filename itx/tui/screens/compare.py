@@ -139,8 +139,9 @@ class CompareScreen(Layout):
         if self.token.display and self.shape.lower:
             self.token.show(view)
         if self.rows.display and self.shape.lower:
-            trace = view.exchange.trace if view.exchange is not None else None
-            waiting = self.session.provenance.say_waiting(trace) if view.answer is not None else ""
+            waiting = ""
+            if view.exchange is not None and view.answer is not None and view.borrowing is None:
+                waiting = self.session.provenance.say_waiting(view.exchange.prompt_id, view.exchange.trace)
             self.rows.show(view, waiting)
         if figures and self.figures.display and self.shape.lower:
             total = self.session.provenance.survey.total(self.author) if self.has_data else None

@@ -109,7 +109,7 @@ class RowsPanel(Panel):
     def _write_none(self) -> list[Text]:
         faint = self.palette.faint
         if self.borrowing is None:
-            return [Text(self.waiting, style=faint)] if self.waiting else []
+            return [Text(sanitise(self.waiting), style=faint)] if self.waiting else []
         if self.subject is not None:
             return [Text("No example of this span is carried.", style=faint)]
         return [Text("No row is near this prompt.", style=faint)]
