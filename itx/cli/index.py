@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,5 +39,8 @@ def index(
         tokenizer=tokenizer,
     )
     sources.name_broken(built)
-    typer.echo(sanitise(str(built.folder), keep_newlines=False))
+    # To a program the very bytes of the name, to a terminal nothing that it would obey.
+    typer.echo(sanitise(str(built.folder), keep_newlines=False) if sys.stdout.isatty() else os.fsencode(built.folder))
     typer.echo(f"{len(built.rows)} rows, {built.broken} broken")
+    if built.temporary is not None:
+        typer.echo("itx: nothing is kept of it. To keep it: itx index DATA --out DIR", err=True)

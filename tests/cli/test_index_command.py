@@ -50,6 +50,16 @@ def test_out_names_the_folder_that_trace_finds_by_index(itx: Caller, data: Path,
     assert (traced.code, "sorting" in traced.err) == (0, False)
 
 
+def test_where_nothing_can_be_kept_it_says_so(itx: Caller, data: Path, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(data))
+    done = itx("index", data)
+    assert done.code == 0
+    assert "cannot be written" in done.err
+    assert "--out" in done.err
+    assert not Path(done.out.splitlines()[0]).exists()
+    assert itx("trace", "--data", data, "--text", PAIRS[0][1], "--format", "json").out.count('"rows": 1') == 1
+
+
 def test_broken_rows_are_named_by_file_and_line_the_first_twenty(itx: Caller, data: Path) -> None:
     data.write_text(data.read_text() + "{\x1b[31mbroken\n" * 23)
     for _ in range(2):
