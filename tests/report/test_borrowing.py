@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from itx.borrow.join import Joiner
-from itx.records import Borrowing, Mark, Model, Response, Run, Trace
+from itx.records import Borrowing, Mark, Model, Response, Run, Span, Trace
 from itx.report.borrowing import say_borrowed, say_controls, summarise_borrowing
 from itx.report.figures import Figures, summarise
 from itx.report.markdown import write_markdown
@@ -241,3 +241,24 @@ def test_full_tuning_comes_before_a_lora() -> None:
         if wanted is not None:
             assert figures is not None
             assert (figures.differences[0].first, figures.differences[0].second) == wanted
+
+
+def test_a_failed_prompt_takes_no_part_though_its_answers_are_kept() -> None:
+    broken = msgspec.structs.replace(TRACES[0], prompt_id="9", error="a token that base lacks")
+    pairs = [(trace, find(trace)) for trace in TRACES]
+    whole = summarise_borrowing(RUN, pairs)
+    assert summarise_borrowing(RUN, [*pairs, (broken, find(TRACES[0]))]) == whole
+
+
+def test_a_position_in_several_spans_has_its_owner_else_the_borrowed_else_the_rarest_else_the_longest() -> None:
+    trace = build_trace("1", "p", {"base": "x", "full": "The battle was fought near Waterloo in 1815 between two."})
+
+    def span(number: int, start: int, end: int, rows: int, borrowed: bool) -> Span:
+        return Span(id=number, start=start, end=end, text="", rows=rows, borrowed=borrowed)
+
+    spans = [span(1, 0, 9, 2, False), span(2, 1, 3, 9, True), span(3, 1, 5, 2, False), span(4, 2, 8, 1, False)]
+    borrowing = Borrowing(prompt_id="1", author="full", spans=spans, positions={2: 4, 7: 1})
+    rows = list(tidy_rows(RUN, [trace], lambda _: {"full": borrowing}))
+    found = [row["span_id"] for row in rows if row["author"] == "full"]
+    assert found[:10] == [1, 2, 4, 4, 4, 4, 4, 1, 1, None]
+    assert [row["borrow"] for row in rows if row["author"] == "full"][1:4] == ["none", "borrowed", "none"]
