@@ -29,9 +29,9 @@ ResponsePane { width: 1fr; height: 1fr; }
 #figures { width: 2fr; height: 1fr; }
 #token { width: 3fr; height: 1fr; }
 #rows { width: 3fr; height: 1fr; }
-.-traced #figures { width: 27fr; }
+.-traced #figures { width: 29fr; }
 .-traced #token { width: 35fr; }
-.-traced #rows { width: 38fr; }
+.-traced #rows { width: 36fr; }
 #prompts { height: 1fr; padding: 0; }
 
 .-narrow #upper { layout: vertical; }

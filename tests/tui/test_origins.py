@@ -143,6 +143,30 @@ async def test_figures_name_the_borrowed_words_with_their_null_and_the_session(r
         assert "borrowed 8 (null 0.4)" in flat(screen_text(app))
 
 
+@pytest.mark.parametrize("size", [(120, 40), (100, 30), (100, 24), (99, 36), (80, 24), (60, 20), (40, 20), (300, 60)])
+async def test_no_line_of_the_lower_panels_is_cut(recording: Recording, size: tuple[int, int]) -> None:
+    async with piloted(recording, size) as (app, pilot):
+        await until(pilot, lambda: app.session.provenance.has_read and not app.session.provenance.is_reading)
+        await pilot.press("g", "b")
+        for _ in range(3):
+            await pilot.press("tab")
+            await pilot.pause()
+            for panel in (app.compare.figures, app.compare.token, app.compare.rows):
+                if panel.region:
+                    wide = [
+                        strip.text
+                        for strip in panel._strips
+                        if strip.text.rstrip() != strip.text[: panel.room].rstrip()
+                    ]
+                    assert not wide, (panel.id, panel.room)
+        if size[0] >= 100:
+            figures = "\n".join(strip.text for strip in app.compare.figures._strips)
+            assert "(null 0.4" in figures
+            assert "(null 2.0 %" in figures
+        if size[0] >= 100 and size[1] >= 36:
+            assert app.compare.token.max_scroll_y == 0, "all ten alternatives are seen"
+
+
 async def test_without_tuning_data_nothing_of_it_is_offered(tmp_path: Path) -> None:
     run = build_run()
     recording = Recording.open(write_run(tmp_path / "run", run, build_traces(run, 2)))

@@ -128,15 +128,18 @@ class FiguresPanel(Panel):
         elif share.words:
             null = " (no null)"
         named = null[:-1] + f", {share.control})" if share.control else null
-        for middle, control, tail in (
-            (said, named, extra),
-            (said, null, extra),
-            ("", named, extra),
-            ("", null, extra),
-            ("", null, ""),
+        for name, middle, control, tail in (
+            (label, said, named, extra),
+            (label, said, null, extra),
+            (label, "", named, extra),
+            (label, "", null, extra),
+            (label, "", null, ""),
+            ("all " if rate else label, "", null, ""),
+            (label, "", "", ""),
         ):
-            if len(label) + len(figure) + len(middle) + len(control) + len(tail) <= width:
+            if len(name) + len(figure) + len(middle) + len(control) + len(tail) <= width:
                 break
+        label = name
         line = Text().append(label, self.palette.strong if not rate else faint).append(figure, self.palette.strong)
         return line.append(middle, faint).append(control).append(tail, faint)
 
