@@ -36,7 +36,9 @@ def _escape_start(text: str, escaped: str) -> str:
         escaped = f"{escaped[:place]}\\{escaped[place:]}"
     elif found and found["number"]:
         place = found.end("number")
-        escaped = f"{escaped[:place]}\\{escaped[place:]}"
+        # The point may be escaped already, as one that makes a name of a host.
+        if escaped[place] != "\\":
+            escaped = f"{escaped[:place]}\\{escaped[place:]}"
     blanks = len(escaped) - len(escaped.lstrip(" "))
     return "&nbsp;" * blanks + escaped[blanks:]
 

@@ -14,6 +14,7 @@ from itx.report.marks import Stretch
 from itx.text import sanitise
 
 HOSTILE = [
+    "0.A",
     "[x](http://evil.example)",
     "![x](http://evil.example/a.png)",
     "<img src=x onerror=alert(1)>",
