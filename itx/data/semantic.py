@@ -28,8 +28,14 @@ By = Literal["both", "whole"]
 VECTORS = "vectors.f16"
 SHAPE = "vectors.json"
 GRAPH = "vectors.usearch"
-MOST_EXACT = 200_000
-"""Rows up to which every one is looked at (52k: 7 ms); above, usearch's graph (HNSW) finds most of the nearest."""
+MOST_EXACT = 1_000_000
+"""Rows up to which every one is looked at: 7 ms a query for 52k, 39 ms for 210k. Above, usearch's graph (HNSW).
+
+A graph is quicker to ask, but was built for 210k rows in 130 s on one busy core, and misses rows: of the
+ten nearest of 210k made-up ones it had 83 % with its default settings and 99.6 % with ``_EXPANSION`` (24 ms); for a
+query by one vector alone, 39 % and 89 %.
+"""
+_EXPANSION = 2000
 _BATCH = 512
 _GRAPH_BATCH = 4096
 _SPARE = 16
@@ -123,6 +129,7 @@ class SemanticIndex:
 
         if self._graph is None:
             self._graph = Index(path=self._graph_file, view=True, ndim=len(query), metric="ip", dtype="f16")
+            self._graph.expansion_search = _EXPANSION
         found = self._graph.search(query, count)
         return [int(key) for key in found.keys]
 

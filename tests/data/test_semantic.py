@@ -76,8 +76,9 @@ def test_above_the_bound_the_graph_finds_nearly_all_of_the_nearest(tmp_path: Pat
     assert (tmp_path / "graph" / semantic.GRAPH).exists()
     shared = 0
     for query in Hashed().embed([row.instruction for row in rows[:50]]):
-        shared += len(set(dict(exact.find(query, 5))) & set(dict(graph.find(query, 5))))
-    assert shared >= 0.95 * 250
+        for by in ("both", "whole"):
+            shared += len(set(dict(exact.find(query, 5, by))) & set(dict(graph.find(query, 5, by))))
+    assert shared >= 0.95 * 500
 
 
 def test_nothing_is_near_a_text_without_words_or_among_no_rows(tmp_path: Path) -> None:
