@@ -128,8 +128,8 @@ class SemanticIndex:
         from usearch.index import Index
 
         if self._graph is None:
-            self._graph = Index(path=self._graph_file, view=True, ndim=len(query), metric="ip", dtype="f16")
-            self._graph.expansion_search = _EXPANSION
+            self._graph = Index(ndim=len(query), metric="ip", dtype="f16", expansion_search=_EXPANSION)
+            self._graph.view(self._graph_file)
         found = self._graph.search(query, count)
         return [int(key) for key in found.keys]
 
