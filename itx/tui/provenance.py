@@ -26,7 +26,15 @@ KEPT = 64
 class Provenance:
     """Borrowings by prompt and author, read from disk or traced now; asked on the screen's thread."""
 
-    def __init__(self, folder: Path | None = None, tracing: Tracing | None = None, read: Reader | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        tracing: Tracing | None = None,
+        read: Reader | None = None,
+        *,
+        expected: bool = False,
+    ) -> None:
+        """``expected``: the run names tuning data, so that borrowings may yet be written."""
         self.tracing = tracing
         self.judgements = Judgements(folder)
         self.survey = Survey()
@@ -38,7 +46,7 @@ class Provenance:
         self._asked: set[str] = set()
         self._failed: dict[str, str] = {}
         """Why a prompt's responses could not be traced."""
-        self._recorded = folder is not None and (folder / "borrow.jsonl").exists()
+        self._recorded = expected or (folder is not None and (folder / "borrow.jsonl").exists())
         self._reading: threading.Thread | None = None
         self._closing = threading.Event()
         try:
@@ -79,8 +87,14 @@ class Provenance:
         return self._known[key]
 
     def want(self, trace: Trace | None) -> None:
-        """Have a recorded trace traced, once, where it can be and was not."""
-        if trace is None or self.tracing is None or trace.prompt_id in self._asked:
+        """Look again for what was not known of a trace; have it traced, once, where it can be and was not."""
+        if trace is None:
+            return
+        for response in trace.responses if self._read is not None else ():
+            key = trace.prompt_id, response.author
+            if key in self._known and self._known[key] is None:
+                del self._known[key]
+        if self.tracing is None or trace.prompt_id in self._asked:
             return
         self._asked.add(trace.prompt_id)
         if any(self.find(trace.prompt_id, response.author) is None for response in trace.responses):

@@ -113,7 +113,10 @@ class RecordedSession:
     def __init__(self, recording: RecordingLike, tracer: TracerLoader | None = None) -> None:
         self.recording = recording
         self.provenance = Provenance(
-            recording.folder, Tracing(tracer) if tracer is not None else None, recording.borrowing
+            recording.folder,
+            Tracing(tracer) if tracer is not None else None,
+            recording.borrowing,
+            expected=recording.run.data is not None,
         )
         self.items: list[Item] = []
         self.complete = False

@@ -13,6 +13,7 @@ from itx.errors import RunError
 from itx.records import Borrowing, Example, Mark, Neighbour, Span
 from itx.runs.marks import MarkBook
 from itx.runs.recording import Recording
+from itx.tui.actions import ACTIONS
 from itx.tui.screens.marking import MarkingScreen
 from itx.tui.screens.rows import RowsScreen
 from itx.tui.spans import draw_spans
@@ -61,6 +62,19 @@ async def test_borrowed_spans_stand_in_numbered_brackets_and_others_do_not(
         await pilot.press("a")
         await pilot.pause()
         assert "[3" not in screen_text(app)
+
+
+async def test_every_key_of_the_registry_works_where_there_is_data(recording: Recording) -> None:
+    keys = [key for action in ACTIONS if action.name not in ("quit", "interrupt") for key in action.keys]
+    async with piloted(recording, (120, 40)) as (app, pilot):
+        assert "b/B borrowed" in screen_text(app).splitlines()[-1]
+        for size in ((120, 40), (80, 24), (40, 10)):
+            await pilot.resize_terminal(*size)
+            for key in keys:
+                await pilot.press(key)
+                while len(app.screen_stack) > 1:
+                    await pilot.press("escape")
+            screen_text(app)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -175,10 +189,22 @@ async def test_without_tuning_data_nothing_of_it_is_offered(tmp_path: Path) -> N
         await pilot.pause()
         assert len(app.screen_stack) == 1
         assert not app.compare.rows.display
-        assert "b borrowed" not in screen_text(app)
+        assert "b/B borrowed" not in screen_text(app)
         await pilot.press("?")
         await pilot.pause()
         assert "borrowed span" not in screen_text(app)
+
+
+async def test_lines_that_are_written_while_it_is_open_are_found(recording: Recording) -> None:
+    path = recording.folder / "borrow.jsonl"
+    lines = path.read_bytes()
+    path.write_bytes(b"")
+    async with piloted(recording, (120, 40)) as (app, pilot):
+        assert "This response was not traced." in screen_text(app)
+        path.write_bytes(lines)
+        await pilot.press("J", "K")
+        await pilot.pause()
+        assert "[1 water" in screen_text(app)
 
 
 async def test_a_response_that_was_not_traced_says_so(recording: Recording) -> None:
@@ -187,7 +213,7 @@ async def test_a_response_that_was_not_traced_says_so(recording: Recording) -> N
     )
     async with piloted(Recording.open(recording.folder), (120, 40)) as (app, _):
         assert "This response was not traced." in screen_text(app)
-        assert "b borrowed" not in screen_text(app).splitlines()[-1]
+        assert "b/B borrowed" not in screen_text(app).splitlines()[-1]
 
 
 # Marks

@@ -123,7 +123,7 @@ async def test_an_index_that_fails_is_said_with_its_cause_and_answers_go_on(tmp_
         await until(pilot, lambda: app.session.items[0].status == "done")
         await until(pilot, lambda: "rows.jsonl has no row that can be read." in flat(screen_text(app)))
         await pilot.press("b")
-        assert "b borrowed" not in screen_text(app).splitlines()[-1]
+        assert "b/B borrowed" not in screen_text(app).splitlines()[-1]
         await pilot.press("s")
         await pilot.pause()
         assert isinstance(app.screen, RowsScreen)

@@ -137,7 +137,7 @@ class Footer(Line):
         self.redraw()
 
     def _entry(self, action: Action) -> Text:
-        key = {"next_shifted": "n/N", "next_pair": "[ ]"}.get(action.name, action.keys[0])
+        key = {"next_shifted": "n/N", "next_borrowed": "b/B", "next_pair": "[ ]"}.get(action.name, action.keys[0])
         return self._pair(key, action.short)
 
     def _pair(self, key: str, word: str) -> Text:
