@@ -15,7 +15,7 @@ DEVICE = TorchArithmetic(torch.device("cpu"))
 ROWS = torch.arange(12.0).reshape(3, 4)
 STEPS: dict[str, tuple[str, Callable[[], object]]] = {
     "stack": ("cat", lambda: DEVICE.stack([ROWS, ROWS])),
-    "argmax": ("argmax", lambda: DEVICE.argmax(ROWS)),
+    "argmax": ("float", lambda: DEVICE.argmax(ROWS)),
     "row": ("double", lambda: DEVICE.row(ROWS)),
     "export": ("float", lambda: DEVICE.export(ROWS)),
     "adopt": ("to", lambda: DEVICE.adopt(ROWS, DEVICE)),

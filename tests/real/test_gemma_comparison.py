@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from itx.models.torch.reduction import reduce_rows
 from itx.records import Prompt
@@ -25,34 +26,40 @@ LINES = [json.loads(line) for line in (SAMPLE / "prompts.jsonl").read_text(encod
 ASKED = [Prompt(id=line["id"], prompt=line["prompt"]) for line in LINES[:2]]
 
 
+def models(trio: Trio) -> dict[str, Callable[[], PreTrainedModel]]:
+    """Makers of the reference's models."""
+    return {
+        "base": partial(oracle.load, trio.base),
+        "lora": partial(oracle.load, trio.base, trio.lora),
+        "full": partial(oracle.load, trio.full),
+    }
+
+
 def test_every_figure_of_the_trio_agrees(gemma_trio: Trio) -> None:
-    """In chunks of 32 and of 5, the adapter on shared weights and merged into a checkpoint of its own."""
+    """In chunks of 48 and of 5, the adapter on shared weights and merged into a checkpoint of its own.
+
+    In float64: all that the loop, the caches and the reduction could do wrong would show, and rounding does not.
+    """
     tuned: dict[str, Path | str] = {"lora": gemma_trio.lora, "full": gemma_trio.full}
-    _, traces = compare(gemma_trio.base, tuned, ASKED, length=40)
-    _, again = compare(gemma_trio.base, tuned, ASKED[:1], length=12, chunk=5)
-    compared = oracle.check_traces(
-        [*traces, *again],
-        {
-            "base": partial(oracle.load, gemma_trio.base),
-            "lora": partial(oracle.load, gemma_trio.base, gemma_trio.lora),
-            "full": partial(oracle.load, gemma_trio.full),
-        },
-    )
-    assert compared > 200
+    _, traces = compare(gemma_trio.base, tuned, ASKED, length=40, dtype="float64")
+    _, again = compare(gemma_trio.base, tuned, ASKED[:1], length=12, chunk=5, dtype="float64")
+    assert oracle.check_traces([*traces, *again], models(gemma_trio)) > 200
 
 
-def test_in_float64_the_bound_holds_where_float32_misses_it(gemma_trio: Trio) -> None:
-    """At position 12 of this answer (KL 0.008 nats) float32 is 1.1e-6 to 2.1e-6 off, whatever way transformers runs it.
+def test_float32_is_as_near_as_its_steps_allow(gemma_trio: Trio, record_property: pytest.RecordProperty) -> None:
+    """Ranks agree; a divergence is beyond the bound at one position in a hundred at most, and by three times at most.
 
     One channel of Gemma's residual stream reaches 1e5, where float32 has steps of 0.008, so that a logit is up to
-    1.5e-4 off; neither the loop nor the reduction can mend that.
+    1.5e-4 off, whatever way transformers runs it: at position 12 of the first LoRA answer (KL 0.008 nats) that gives
+    1.1e-6 to 2.1e-6. Of the recorded run's 18,628 positions three are beyond the bound, by 1.93 times at most.
     """
-    _, traces = compare(gemma_trio.base, {"lora": gemma_trio.lora}, ASKED[:1], length=16, dtype="float64")
-    models = {
-        "base": partial(oracle.load, gemma_trio.base),
-        "lora": partial(oracle.load, gemma_trio.base, gemma_trio.lora),
-    }
-    assert oracle.check_traces(traces, models) == 32
+    tuned: dict[str, Path | str] = {"lora": gemma_trio.lora, "full": gemma_trio.full}
+    _, traces = compare(gemma_trio.base, tuned, ASKED[:1], length=40)
+    shares = oracle.measure_traces(traces, models(gemma_trio))
+    record_property("positions_beyond_the_bound", int((shares > 1).sum()))
+    assert len(shares) > 200
+    assert (shares > 1).sum() <= len(shares) / 100
+    assert shares.max() < 3
 
 
 def test_the_adapter_on_shared_weights_says_what_a_merged_checkpoint_says(gemma_trio: Trio, tmp_path: Path) -> None:

@@ -206,6 +206,36 @@ def check_traces(traces: Sequence[Trace], models: dict[str, Callable[[], PreTrai
     return compared
 
 
+def measure_traces(traces: Sequence[Trace], models: dict[str, Callable[[], PreTrainedModel]]) -> Row:
+    """Return the largest of each position's three divergences' distances from the reference, in bounds.
+
+    Asserts that ranks, log-probs and entropies agree.
+    """
+    loaded = {name: make() for name, make in models.items()}
+    shares: list[float] = []
+    for trace in traces:
+        for response in trace.responses:
+            author = log_probs(loaded[response.author], trace.contexts[response.author].ids, response.ids)
+            for name, score in response.scores.items():
+                expected = figures(
+                    author, log_probs(loaded[name], trace.contexts[name].ids, response.ids), response.ids
+                )
+                check_near("scorer logp", score.logp, expected.scorer_logp)
+                check_near("scorer entropy", score.entropy, expected.scorer_entropy)
+                ranks = np.asarray(score.rank)
+                assert ((ranks >= expected.lowest_rank) & (ranks <= expected.highest_rank)).all()
+                worst = [
+                    np.abs(found - reference) / np.maximum(ABSOLUTE, RELATIVE * np.abs(reference))
+                    for found, reference in (
+                        (np.asarray(score.kl_author_scorer), expected.kl_author_scorer),
+                        (np.asarray(score.kl_scorer_author), expected.kl_scorer_author),
+                        (np.asarray(score.js), expected.js),
+                    )
+                ]
+                shares.extend(np.max(worst, axis=0).tolist())
+    return np.asarray(shares)
+
+
 def check_trace(trace: Trace, models: dict[str, PreTrainedModel]) -> int:
     """Do the same for one trace and models that are loaded already."""
     return check_traces([trace], {name: partial(_same, model) for name, model in models.items()})
