@@ -1,6 +1,6 @@
 """What holds for every test: how long one takes depends on the machine, and is no failure.
 
-Tests run in two processes (``-n 2``), so each computes with one thread; those marked ``real`` share the weights of one
+Tests run in three processes (``-n 3``; some wait), so each computes with one thread; those marked ``real`` share the weights of one
 session and stay in one process. On a CI the examples of hypothesis are the same each time; by hand they differ.
 """
 

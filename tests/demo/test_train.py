@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -19,6 +20,7 @@ from itx.demo.train import Plan, make
 from itx.demo.tuning import TuningRecipe
 
 
+@pytest.mark.weights
 def test_the_script_writes_the_package_and_names_the_gates_it_missed(tmp_path: Path) -> None:
     tiny = Recipe(rounds=1, width=32, layers=1, heads=2, inner=64, budget=65536)
     once = TuningRecipe("full", rate=1e-3, passes=1, budget=4096)
