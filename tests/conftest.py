@@ -1,7 +1,8 @@
 """What holds for every test: how long one takes depends on the machine, and is no failure.
 
-Tests run in three processes (``-n 3``; some wait), so each computes with one thread; those marked ``real`` share the weights of one
-session and stay in one process. On a CI the examples of hypothesis are the same each time; by hand they differ.
+Tests run in three processes (``-n 3``; some wait), so each computes with one thread; those marked ``real`` share the
+weights of one session and stay in one process. On a CI the examples of hypothesis are the same each time; by hand they
+differ.
 """
 
 from __future__ import annotations
