@@ -1,7 +1,7 @@
 """What holds for every test: how long one takes depends on the machine, and is no failure.
 
-Tests run in three processes (``-n 3``; some wait), so each computes with one thread; those marked ``real`` share the
-weights of one session and stay in one process. On a CI the examples of hypothesis are the same each time; by hand they
+Tests run in three processes (``-n 3``; some wait), so each computes with one thread; those of a file stay together
+and share what it loads. On a CI the examples of hypothesis are the same each time; by hand they
 differ.
 """
 
@@ -26,8 +26,5 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Send the tests with the large weights first, to one process."""
-    for item in items:
-        if item.get_closest_marker("real"):
-            item.add_marker(pytest.mark.xdist_group("real"))
+    """Begin with the tests of the large weights: they take longest."""
     items.sort(key=lambda item: item.get_closest_marker("real") is None)

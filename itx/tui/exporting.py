@@ -8,18 +8,19 @@ from pathlib import Path
 from itx.config import state_folder
 from itx.errors import RunError
 from itx.records import Run, Trace
+from itx.tui.provenance import Provenance
 
 
-def write_finding(run: Run, trace: Trace) -> str:
-    """Return one prompt with its answers and shifts as Markdown."""
+def write_finding(run: Run, trace: Trace, provenance: Provenance) -> str:
+    """Return one prompt with its answers, shifts, borrowed spans and marks as Markdown."""
     from itx.report.markdown import write_markdown
 
-    return write_markdown(run, [trace], run.command)
+    borrowings, marks = provenance.findings(trace)
+    return write_markdown(run, [trace], run.command, find_borrowings=lambda _: borrowings, marks=marks)
 
 
-def export_file(run: Run, trace: Trace) -> Path:
-    """Write one prompt into the current folder, or into the state folder where that cannot be written; say where."""
-    text = write_finding(run, trace)
+def export_file(run: Run, trace: Trace, text: str) -> Path:
+    """Write ``text`` into the current folder, or into the state folder where that cannot be written; say where."""
     try:
         return write_new_file(Path.cwd(), _stem(run, trace), text)
     except OSError:

@@ -50,6 +50,10 @@ class Judgements:
             return None
         return self._book.verdict(prompt_id, author, judged.start, judged.end, row)
 
+    def of(self, prompt_id: str) -> list[Mark]:
+        """Return the marks that stand of a prompt's responses, in the order in which they were made."""
+        return [mark for mark in self._book.marks if mark.prompt_id == prompt_id] if self._book is not None else []
+
     def add(
         self, prompt_id: str, author: str, judged: Judged, verdict: Verdict, row: str | None = None, note: str = ""
     ) -> None:

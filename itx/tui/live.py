@@ -16,12 +16,12 @@ import msgspec
 
 from itx.compare.events import Comparer, Emitted, Event, Finished, Loading, Scored, Started
 from itx.errors import ItxError
-from itx.records import Borrowing, Prompt, Response, Run, Trace
+from itx.records import Borrowing, DataReference, Prompt, Response, Run, Trace
 from itx.tui.answers import Exchange
 from itx.tui.notes import Crashed, Live, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
 from itx.tui.provenance import Provenance
 from itx.tui.session import Item
-from itx.tui.tracing import Tracing
+from itx.tui.tracing import Tracer, Tracing
 
 if TYPE_CHECKING:
     from itx.runs.borrowings import BorrowingWriter
@@ -56,7 +56,8 @@ class LiveSession:
         self._run: Run | None = None
         self._recorder: Recorder | None = None
         self._borrowings: BorrowingWriter | None = None
-        tracing = Tracing(live.tracer, self._write_borrowing) if live.tracer is not None else None
+        self._data: DataReference | None = None
+        tracing = Tracing(self._open_tracer, self._write_borrowing) if live.tracer is not None else None
         self.provenance = Provenance(live.folder, tracing)
         self._loaded = threading.Event()
         # A folder that is gone on with has ids already; a written prompt must not take one of them.
@@ -69,7 +70,9 @@ class LiveSession:
 
     @property
     def run(self) -> Run | None:
-        """The run's facts; None while models load."""
+        """The run's facts; None while models load. The tuning data is among them once it is open."""
+        if self._run is not None and self._run.data is None and self._data is not None:
+            self._run = msgspec.structs.replace(self._run, data=self._data)
         return self._run
 
     @property
@@ -272,9 +275,19 @@ class LiveSession:
 
     # On the tracing thread
 
+    def _open_tracer(self, tell: Live.Tell) -> Tracer:
+        assert self.source.tracer is not None
+        tracer = self.source.tracer(tell)
+        if self.source.data is not None:
+            self._data = self.source.data()
+        return tracer
+
     def _write_borrowing(self, borrowing: Borrowing, response: Response) -> None:
         from itx.runs.borrowings import BorrowingWriter
 
+        # A response is finished, so the recorder is open. No line is written before the run says what it is about.
+        if self._data is not None and self._recorder is not None:
+            self._recorder.name_data(self._data)
         if self._borrowings is None:
             self._borrowings = BorrowingWriter(self.source.folder)
         self._borrowings.append(borrowing, response)

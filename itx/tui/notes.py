@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from itx.compare.events import Event, Loader, Loading
 from itx.errors import ItxError
-from itx.records import Decoding, Prompt, Run, Trace
+from itx.records import DataReference, Decoding, Prompt, Run, Trace
 from itx.tui.tracing import TracerLoader
 
 
@@ -25,6 +25,8 @@ class Live:
     decoding: Decoding | None = None
     tracer: TracerLoader | None = None
     """Opens the index of the tuning data, where there is some."""
+    data: Callable[[], DataReference] | None = None
+    """Says what the run is to name as its tuning data; called once ``tracer`` has opened it."""
 
 
 @dataclass(frozen=True)

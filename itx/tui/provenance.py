@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from itx.errors import ItxError
-from itx.records import Borrowing, Span, Trace, Verdict
+from itx.records import Borrowing, Mark, Span, Trace, Verdict
 from itx.tui.carried import CarriedRows
 from itx.tui.judging import Judgements
 from itx.tui.survey import Survey
@@ -85,6 +85,12 @@ class Provenance:
             if found is not None:
                 self._take(found)
         return self._known[key]
+
+    def findings(self, trace: Trace) -> tuple[dict[str, Borrowing], list[Mark]]:
+        """Return what is known of a trace's responses, by author, and a person's marks on them."""
+        found = {response.author: self.find(trace.prompt_id, response.author) for response in trace.responses}
+        known = {author: borrowing for author, borrowing in found.items() if borrowing is not None}
+        return known, self.judgements.of(trace.prompt_id)
 
     def want(self, trace: Trace | None) -> None:
         """Look again for what was not known of a trace; have it traced, once, where it can be and was not."""

@@ -424,3 +424,14 @@ def test_base_is_bracketed_like_any_author() -> None:
     drawn = draw_spans(Borrowing(prompt_id="1", author="base", spans=[span]), lambda _: "fine")
     assert drawn.openings == {start: "[1+ "}
     assert drawn.closings == {end - 1: "]"}
+
+
+async def test_an_exported_prompt_has_its_borrowed_spans_and_marks(recording: Recording, tmp_path: Path) -> None:
+    async with piloted(recording, (120, 40)) as (_, pilot):
+        await pilot.press("g", "b", "m", "enter", "e")
+        await until(pilot, lambda: any(tmp_path.glob("itx-*.md")))
+    (file,) = tmp_path.glob("itx-*.md")
+    text = file.read_text(encoding="utf-8")
+    assert "water bottle and sip from it" in text
+    assert "rows.jsonl#812" in text.replace("\\", "")
+    assert "hallucinated" in text

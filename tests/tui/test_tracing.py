@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from itx.compare.events import Loading
 from itx.errors import InputError, ItxError, RunError
-from itx.records import Borrowing, Response
+from itx.records import Borrowing, DataReference, Response
 from itx.runs.borrowings import BorrowingWriter
 from itx.runs.recording import Recording
 from itx.tui.app import CompareApp
@@ -114,6 +115,27 @@ async def test_the_index_loads_in_the_background_and_says_how_far_it_is(tmp_path
         opening.set()
         await until(pilot, lambda: "[1 water" in screen_text(app))
         assert "rows 25 %" not in screen_text(app)
+
+
+async def test_the_run_names_its_data_once_that_is_open(tmp_path: Path) -> None:
+    opening = threading.Event()
+    data = DataReference(reference="rows.jsonl", fingerprint="sha256:1", rows=812)
+    source = traced_source(tmp_path / "run", FakeTracer(), opening=opening, prompts=("one",))
+    source = dataclasses.replace(source, data=lambda: data)
+    async with piloted(source, (120, 40)) as (app, pilot):
+        await until(pilot, lambda: app.session.items[0].status == "done")
+        # The answer is on the disk; a process that is killed now leaves a run that can be traced later.
+        assert Recording.open(source.folder).trace("q1").error is None
+        assert Recording.open(source.folder).run.data is None
+        assert "rows.jsonl (812)" not in screen_text(app)
+        opening.set()
+        await until(pilot, lambda: "[1 water" in screen_text(app))
+        await until(pilot, lambda: "rows.jsonl (812)" in screen_text(app))
+        assert app.session.run is not None
+        assert app.session.run.data == data
+    recording = Recording.open(source.folder)
+    assert recording.run.data == data
+    assert recording.borrowing("q1", "full") is not None
 
 
 async def test_an_index_that_fails_is_said_with_its_cause_and_answers_go_on(tmp_path: Path) -> None:

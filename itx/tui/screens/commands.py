@@ -130,7 +130,8 @@ class Commands(Navigation):
             self.tell("Nothing to export yet: the prompt is not finished.")
             return
         try:
-            self.tell(str(export_file(run, view.exchange.trace)), "Exported")
+            text = write_finding(run, view.exchange.trace, self.session.provenance)
+            self.tell(str(export_file(run, view.exchange.trace, text)), "Exported")
         except ItxError as error:
             self.tell_error(error, "Not exported")
 
@@ -140,7 +141,7 @@ class Commands(Navigation):
         if run is None or view.exchange is None or view.exchange.trace is None:
             self.tell("Nothing to copy yet: the prompt is not finished.")
             return
-        text = write_finding(run, view.exchange.trace)
+        text = write_finding(run, view.exchange.trace, self.session.provenance)
         self.app.copy_to_clipboard(text)
         try:
             path = export_to_state(run, view.exchange.trace, text)
