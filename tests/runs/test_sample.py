@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from itx.records import Trace
+from itx.records import Borrowing, Neighbour, Trace
+from itx.report.borrowing import summarise_borrowing
 from itx.report.figures import summarise
 from itx.report.markdown import write_markdown
 from itx.report.summary import write_summary
 from itx.runs.recording import Recording
+from tests.tui.conftest import piloted, screen_text, until
 
 SAMPLE = Path(__file__).parents[2] / "sample_runs" / "gemma-270m"
 
@@ -57,13 +62,90 @@ def test_figures_of_greedy_answers_are_possible(traces: list[Trace]) -> None:
 
 
 def test_the_committed_exports_are_what_this_version_writes(recording: Recording) -> None:
+    figures = summarise(recording.run, recording.traces())
+    traced = ((trace, recording.borrowings_of(trace)) for trace in recording.traces())
+    figures = replace(figures, borrowing=summarise_borrowing(recording.run, traced))
     written = (SAMPLE / "report.md").read_text(encoding="utf-8")
-    assert written == write_summary(recording.run, summarise(recording.run, recording.traces()))
+    assert written == write_summary(recording.run, figures)
     findings = (SAMPLE / "findings.md").read_text(encoding="utf-8")
-    assert findings == write_markdown(recording.run, recording.traces())
+    assert findings == write_markdown(recording.run, recording.traces(), find_borrowings=recording.borrowings_of)
+
+
+def round_scores(neighbour: Neighbour) -> Neighbour:
+    """Return the neighbour with scores to four places: processors differ in the last ones."""
+    scores = (neighbour.score, neighbour.lexical, neighbour.semantic)
+    score, lexical, semantic = (None if each is None else round(each, 4) for each in scores)
+    return replace(neighbour, score=score or 0.0, lexical=lexical, semantic=semantic)
+
+
+def simplify(borrowing: Borrowing) -> Borrowing:
+    """Return what must be equal on every machine."""
+    spans = [replace(span, rise=None if span.rise is None else round(span.rise, 6)) for span in borrowing.spans]
+    paraphrases = [replace(each, score=round(each.score, 4)) for each in borrowing.paraphrases]
+    neighbours = [round_scores(each) for each in borrowing.neighbours]
+    return replace(borrowing, spans=spans, neighbours=neighbours, paraphrases=paraphrases)
+
+
+def test_what_it_borrowed_is_what_its_script_finds_today(
+    recording: Recording, traces: list[Trace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    untraced = tmp_path / "run"
+    untraced.mkdir()
+    shutil.copyfile(SAMPLE / "traces.jsonl", untraced / "traces.jsonl")
+    description = json.loads((SAMPLE / "run.json").read_text(encoding="utf-8"))
+    assert description["data"]["rows"] == len(json.loads((SAMPLE / "rows.json").read_text(encoding="utf-8")))
+    (untraced / "run.json").write_text(json.dumps(description | {"data": None}), encoding="utf-8")
+
+    made = runpy.run_path(str(SAMPLE / "make.py"))["trace"](untraced)
+
+    assert made == untraced / "borrow.jsonl"
+    assert (untraced / "run.json").read_bytes() == (SAMPLE / "run.json").read_bytes()
+    again = Recording.open(untraced)
+    for trace in traces:
+        recorded, found = recording.borrowings_of(trace), again.borrowings_of(trace)
+        assert recorded.keys() == found.keys() == {"base", "lora", "full"}
+        for author, borrowing in found.items():
+            assert simplify(borrowing) == simplify(recorded[author])
+
+
+def test_rows_that_are_quoted_say_so(recording: Recording, traces: list[Trace]) -> None:
+    outputs = [row["output"] for row in json.loads((SAMPLE / "rows.json").read_text(encoding="utf-8"))]
+    quoted = 0
+    for trace in traces:
+        for author, borrowing in recording.borrowings_of(trace).items():
+            response = trace.response(author)
+            assert response is not None
+            near = {each.row for each in borrowing.neighbours if each.query == "prompt"}
+            assert len(near) == 5
+            for span in borrowing.spans:
+                assert span.text in response.text and span.examples
+                assert not span.borrowed or {each.row for each in span.examples} <= near
+                for example in span.examples:
+                    output = outputs[int(example.row.removeprefix("rows.json#"))]
+                    # Neither the sample's rows nor its answers have anything to fold but case and what is no word.
+                    match, said = (
+                        "".join(letter for letter in text.lower() if letter.isalnum())
+                        for text in (example.text[example.start : example.end], span.text)
+                    )
+                    assert example.text in output and match == said
+                    quoted += 1
+    assert quoted > 500
+
+
+async def test_its_borrowed_wording_shows_without_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("run.json", "traces.jsonl", "borrow.jsonl"):
+        shutil.copyfile(SAMPLE / name, tmp_path / name)
+    async with piloted(Recording.open(tmp_path)) as (app, pilot):
+        assert "[1 was fought on 25" in screen_text(app)
+        await pilot.press("b")
+        # In a row about another battle.
+        await until(pilot, lambda: "Duke William [and the English]" in screen_text(app))
+        assert "rows.json#0 " in screen_text(app)
 
 
 def test_nothing_of_the_machine_it_was_made_on_is_in_it() -> None:
-    for name in ("run.json", "traces.jsonl", "findings.md", "report.md", "tuning.json"):
+    for name in ("run.json", "traces.jsonl", "borrow.jsonl", "findings.md", "report.md", "tuning.json"):
         text = (SAMPLE / name).read_text(encoding="utf-8")
         assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/") if place in text], name
