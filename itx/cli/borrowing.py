@@ -55,6 +55,13 @@ class TuningData:
         self._opening = threading.Lock()
         self._opened: Opened | None = None
 
+    def check(self) -> None:
+        """Find the files of the data, at once. Raises UsageError for what is not there, InputError for no data."""
+        from itx.data.reading import data_files
+
+        for reference in filter(None, (self._choice.reference, self._choice.control)):
+            data_files(reference)
+
     def open(self, tell: Tell | None = None) -> Opened:
         """Return the indexes, built first where they are not in the cache. Raises ItxError."""
         with self._opening:
@@ -91,6 +98,13 @@ class TuningData:
 
         opened = self.open(tell)
         return Joiner(opened.index, control=opened.control, thresholds=self._choice.thresholds)
+
+
+def names_data(folder: Path) -> bool:
+    """Return whether ``folder`` holds a run that was traced in tuning data. Raises RunError where it is unreadable."""
+    from itx.runs.description import is_run, read_description
+
+    return is_run(folder) and read_description(folder).data is not None
 
 
 class Informed:

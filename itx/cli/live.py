@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itx.cli.borrowing import DataChoice, Informed, TuningData
+from itx.cli.borrowing import DataChoice, Informed, TuningData, names_data
 from itx.cli.headless import record_all, say
 from itx.cli.plain import print_trace
 from itx.cli.prompts import Gathered
@@ -48,13 +48,18 @@ def _show_on_screen(request: Request, gathered: Gathered, folder: Path, choice: 
     from itx.tui.tracing import Tracer
 
     data = None if choice is None else TuningData(choice)
+    if data is not None:
+        data.check()
 
     def load(tell: Live.Tell) -> Comparer:
         from itx.compare.load import load_comparison
 
         comparer = load_comparison(request, tell)
-        # The index is opened meanwhile, on the thread that will trace.
-        return comparer if data is None else Informed(comparer, data.open(tell).reference)
+        # The index is opened meanwhile, on the thread that will trace, and the first answer does not wait for it. Only
+        # a run that names its data is gone on with in no other.
+        if data is not None and names_data(folder):
+            return Informed(comparer, data.open(tell).reference)
+        return comparer
 
     def load_tracer(tell: Live.Tell) -> Tracer:
         assert data is not None
@@ -66,6 +71,7 @@ def _show_on_screen(request: Request, gathered: Gathered, folder: Path, choice: 
         prompts=gathered.prompts,
         decoding=request.decoding,
         tracer=None if data is None else load_tracer,
+        data=None if data is None else lambda: data.open().reference,
     )
     code = run_app(live)
     for reason in gathered.broken:

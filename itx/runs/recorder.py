@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from itx.errors import RunError
-from itx.records import Prompt, Run, Trace
+from itx.records import DataReference, Prompt, Run, Trace
 from itx.runs.appending import open_to_append
 from itx.runs.asked import Asked, fingerprint_prompt
 from itx.runs.check import check_run, check_trace, has_impossible_figure
@@ -151,6 +151,29 @@ class Recorder:
                 "Record the changed file into a new folder with --out, or give its prompts ids of their own.",
             )
         return True
+
+    def name_data(self, data: DataReference) -> None:
+        """Add to ``run.json`` the tuning data that the run is traced in; nothing where it is named already.
+
+        Raises RunError where the run names other data, or ``run.json`` cannot be written.
+        """
+        with self._writing:
+            if self.run.data is not None:
+                if self.run.data.fingerprint != data.fingerprint:
+                    raise RunError(
+                        f"{self.folder} was traced in other tuning data: {self.run.data.reference} "
+                        f"({self.run.data.fingerprint}).",
+                        "Name that data with --data, or another folder with --out.",
+                    )
+                return
+            if self._handle < 0:
+                raise RunError(f"{self.folder} is closed.", "Open it again with itx run --out.")
+            run = msgspec.structs.replace(self.run, data=data)
+            try:
+                write_description(self.folder, run)
+            except OSError as error:
+                raise refuse_writing(self.folder, error) from error
+            self.run = run
 
     def append(self, trace: Trace, prompt: Prompt | None = None) -> None:
         """Write one line and wait until it is on the disk; with ``prompt``, the line says what was asked.

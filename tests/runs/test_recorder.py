@@ -388,6 +388,29 @@ def test_tuning_data_may_be_named_later_but_not_changed(tmp_path: Path) -> None:
             Recorder.resume(tmp_path, build_run(data=now))
 
 
+def test_tuning_data_may_be_named_while_a_run_is_recorded(tmp_path: Path) -> None:
+    run = build_run()
+    data = DataReference(reference="rows.jsonl", fingerprint="sha256:1", rows=2)
+    other = msgspec.structs.replace(data, fingerprint="sha256:2")
+    first, second = build_traces(run, 2)
+    with Recorder.create(tmp_path, run) as recorder:
+        recorder.append(first)
+        recorder.name_data(data)
+        recorder.append(second)
+        recorder.name_data(msgspec.structs.replace(data, reference="/elsewhere/rows.jsonl"))
+        with pytest.raises(RunError, match=r"other tuning data: rows\.jsonl"):
+            recorder.name_data(other)
+    recording = Recording.open(tmp_path)
+    assert recording.run == msgspec.structs.replace(run, data=data)
+    assert [trace.prompt_id for trace in recording.traces()] == [first.prompt_id, second.prompt_id]
+    with pytest.raises(RunError, match="tuning data was sha256:1, now sha256:2"):
+        Recorder.resume(tmp_path, build_run(data=other))
+    closed = Recorder.create(tmp_path / "closed", run)
+    closed.close()
+    with pytest.raises(RunError, match="is closed"):
+        closed.name_data(data)
+
+
 def test_resume_refuses_another_context_of_the_base(tmp_path: Path) -> None:
     run = build_run(context=ContextPolicy(policy="jinja", base_template="sha256:1", base_template_source="a.jinja"))
     write_run(tmp_path, run, [])
