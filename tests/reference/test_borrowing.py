@@ -166,8 +166,8 @@ def test_of_the_values_whose_row_is_near_95_percent_are_marked_and_name_it(
     record_property("marked", share)
     sys.stdout.write(f"{len(emitted)} values, the row of {len(near)} near the prompt, {share:.1%} of these marked\n")
     assert len(near) > 60
-    # Missed when this was written: two years that follow other words than in their row, since one word alone is no span,
-    # and a value whose last word a longer span owns, which another row has.
+    # Missed when this was written: two years that stand beside other words than in their row, where one word alone is
+    # no span, and a value whose last word a longer span owns, which another row has.
     assert share >= 0.95, missed
 
 
