@@ -17,9 +17,6 @@ import pytest
 from itx.data.folding import fold_words
 from itx.data.index import Index, open_index
 
-# One process loads MiniLM, and not each.
-pytestmark = pytest.mark.xdist_group("minilm")
-
 ROWS = Path(__file__).parents[2] / "sample_runs" / "gemma-270m" / "rows.json"
 LINES = [json.loads(line) for line in Path(__file__).with_name("paraphrases.jsonl").read_text("utf-8").splitlines()]
 PARAPHRASES = [line for line in LINES if line["kind"] == "paraphrase"]

@@ -33,7 +33,7 @@ from itx.records import Borrowing, GivenResponse, Prompt, Response, Run, Trace
 from itx.report.borrowing import BorrowingFigures, summarise_borrowing
 from tests.reference.asking import compare
 
-pytestmark = [pytest.mark.weights, pytest.mark.xdist_group("borrowing")]
+pytestmark = pytest.mark.weights
 
 CONTROL_SEED, OTHER_SEED = SEED + 1, SEED + 2
 """Worlds with the demo's words and other facts: rows that nothing is tuned on, and rows for an unrelated tuning."""
