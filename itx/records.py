@@ -88,11 +88,18 @@ class Thresholds(Record, frozen=True, kw_only=True):
 
 
 class DataReference(Record, frozen=True, kw_only=True):
-    """The tuning data of a run."""
+    """The tuning data of a run, the control rows, and how both were read: lines of borrow.jsonl depend on all of it."""
 
     reference: str
     fingerprint: str
     rows: int
+    control: str | None = None
+    """Rows that no model was tuned on, as they were named."""
+    control_fingerprint: str | None = None
+    columns: dict[str, str] = {}
+    embedder: str | None = None
+    """None: the one that comes with itx."""
+    train_max_tokens: int | None = None
 
 
 class EngineFacts(Record, frozen=True, kw_only=True):

@@ -93,6 +93,11 @@ class Joiner:
         self._base = base
         self._pool = Pool.of(source, seed)
 
+    @property
+    def has_control(self) -> bool:
+        """Whether there are rows that no model was tuned on."""
+        return self._control is not None
+
     def search(self, text: str, how: Literal["words", "meaning", "verbatim"], limit: int) -> list[Neighbour]:
         """Return the rows that a person's query finds, best first."""
         return list(self._source.search(text, how, limit))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from itx.compare.events import Cancel, Comparer, Event, Loading
-from itx.errors import ItxError
+from itx.errors import ItxError, UsageError
 from itx.records import Borrowing, DataReference, Prompt, Record, Run, Thresholds, Trace
 
 if TYPE_CHECKING:
@@ -34,17 +34,27 @@ class DataChoice(Record, frozen=True, kw_only=True):
 
 
 class Opened:
-    """The indexes of the tuning data and of the control rows."""
+    """The indexes of the tuning data and of the control rows, opened as ``choice`` says."""
 
-    def __init__(self, index: Index, control: Index | None) -> None:
+    def __init__(self, choice: DataChoice, index: Index, control: Index | None) -> None:
         self.index = index
         self.control = control
+        self._choice = choice
 
     @property
     def reference(self) -> DataReference:
         """What ``run.json`` says of the data."""
-        index = self.index
-        return DataReference(reference=index.reference, fingerprint=index.fingerprint, rows=len(index.rows))
+        index, control, choice = self.index, self.control, self._choice
+        return DataReference(
+            reference=index.reference,
+            fingerprint=index.fingerprint,
+            rows=len(index.rows),
+            control=None if control is None else control.reference,
+            control_fingerprint=None if control is None else control.fingerprint,
+            columns=choice.columns or {},
+            embedder=choice.embedder,
+            train_max_tokens=choice.train_max_tokens,
+        )
 
 
 class TuningData:
@@ -90,7 +100,12 @@ class TuningData:
             for reference in (choice.reference, choice.control)
             if reference is not None
         ]
-        return Opened(opened[0], opened[1] if len(opened) > 1 else None)
+        if len(opened) > 1 and opened[0].fingerprint == opened[1].fingerprint:
+            raise UsageError(
+                f"--control {choice.control} is the tuning data itself: its rows are no control.",
+                "Name rows that no model was tuned on.",
+            )
+        return Opened(choice, opened[0], opened[1] if len(opened) > 1 else None)
 
     def joiner(self, tell: Tell | None = None) -> Joiner:
         """Return what traces responses. Raises ItxError."""
@@ -163,7 +178,7 @@ class Borrower:
         for response in trace.responses:
             try:
                 borrowing = self._reader.find(trace.prompt_id, response)
-                if borrowing is None:
+                if borrowing is None or (self._joiner.has_control and borrowing.null.control is None):
                     borrowing = self._joiner.borrow(trace, response)
                     self._writer.append(borrowing, response)
                     self._count += 1

@@ -50,7 +50,7 @@ def write_traced(found: Traced, text: str, total: int) -> str:
     order = sorted(found.spans, key=lambda span: (span.start, span.end))
     lines = [_bracket(text, [(start, end, n) for n, span in enumerate(order, 1) for start, end in span.owned]), ""]
     if not order:
-        lines.append(f"No verbatim span in {total:,} rows.")
+        lines.append(f"No verbatim span in {_count(total)}.")
     for number, span in enumerate(order, 1):
         many = " (boilerplate)" if is_boilerplate(span.rows, total) else ""
         lines.append(f"[{number}] {_count(span.rows)}{many}: {_shorten(span.text)}")

@@ -80,6 +80,12 @@ def _list_settings(run: Run) -> list[str]:
     versions = ", ".join(f"{escape_inline(name)} {escape_inline(value)}" for name, value in run.versions.items())
     data = run.data
     tuned_on = f"{code(data.reference)}, {data.rows:,} rows, {code(data.fingerprint)}" if data else "not given"
+    if data and data.control is not None:
+        tuned_on += f"; control rows {code(data.control)}, {code(data.control_fingerprint or 'not known')}"
+    if data and data.train_max_tokens is not None:
+        tuned_on += f"; cut at {data.train_max_tokens:,} tokens"
+    if data and data.embedder is not None:
+        tuned_on += f"; embedder {code(data.embedder)}"
     return [
         f"Decoding: {how}, at most {decoding.max_new_tokens} new tokens",
         f"Context: policy {code(context.policy)}; chat template {template}{of_base}; system prompt {system}",

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from itx.errors import RunError
-from itx.records import SCHEMA, Model, Record, Run
+from itx.records import SCHEMA, DataReference, Model, Record, Run
 from itx.runs.check import check_run
 from itx.runs.lines import BORROW, DESCRIPTION, MARKS, TORN, TRACES, decode
 
@@ -90,7 +90,7 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
     """Return, in words, what would make the figures of ``wanted`` differ in meaning from those of ``recorded``.
 
     Where a model has a fingerprint its path does not matter; neither do device, threads, versions and the command.
-    Tuning data may be named later: traces do not depend on it.
+    Tuning data may be named later, and so may control rows: traces do not depend on them.
     """
     differences: list[str] = []
 
@@ -113,11 +113,26 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
         compare(f"context {field.replace('_', ' ')}", getattr(recorded.context, field), getattr(wanted.context, field))
     for field in recorded.thresholds.__struct_fields__:
         compare(f"threshold {field}", getattr(recorded.thresholds, field), getattr(wanted.thresholds, field))
-    if recorded.data is not None:
-        compare("tuning data", recorded.data.fingerprint, wanted.data and wanted.data.fingerprint)
+    differences += find_data_differences(recorded.data, wanted.data)
     for field in ("chunk", "flash_attention", "kv"):
         compare(field, getattr(recorded.engine, field), getattr(wanted.engine, field))
     return differences
+
+
+def find_data_differences(recorded: DataReference | None, wanted: DataReference | None) -> list[str]:
+    """Return, in words, what would make two responses of one run be traced by different rules."""
+    if recorded is None:
+        return []
+    if wanted is None or wanted.fingerprint != recorded.fingerprint:
+        return [f"tuning data was {recorded.fingerprint}, now {_say(wanted and wanted.fingerprint)}"]
+    facts: list[tuple[str, object, object]] = [
+        ("columns", recorded.columns or None, wanted.columns or None),
+        ("embedder", recorded.embedder, wanted.embedder),
+        ("train-max-tokens", recorded.train_max_tokens, wanted.train_max_tokens),
+    ]
+    if recorded.control_fingerprint is not None:
+        facts.append(("control rows", recorded.control_fingerprint, wanted.control_fingerprint))
+    return [f"{what} was {_say(old)}, now {_say(new)}" for what, old, new in facts if old != new]
 
 
 def _identities(old: Model, new: Model) -> tuple[object, object]:

@@ -20,7 +20,14 @@ from itx.records import DataReference, Prompt, Run, Trace
 from itx.runs.appending import open_to_append
 from itx.runs.asked import Asked, fingerprint_prompt
 from itx.runs.check import check_run, check_trace, has_impossible_figure
-from itx.runs.description import find_differences, is_run, read_description, sync_folder, write_description
+from itx.runs.description import (
+    find_data_differences,
+    find_differences,
+    is_run,
+    read_description,
+    sync_folder,
+    write_description,
+)
 from itx.runs.lines import DESCRIPTION, TORN, TRACES, Head, decode, refuse_line
 from itx.runs.lock import LOCK, FolderLock
 from itx.runs.refusal import refuse_writing
@@ -98,7 +105,7 @@ class Recorder:
     def resume(cls, folder: Path, run: Run) -> Self:
         """Go on with the run in ``folder``; its ``run.json`` stays as it is, and is the recorder's ``run``.
 
-        Only tuning data that it does not name yet is added.
+        Only tuning data, or control rows, that it does not name yet are added.
 
         Raises RunError where ``run`` differs in what figures depend on, a line but the last is broken, or the folder
         is locked or cannot be written.
@@ -118,8 +125,9 @@ class Recorder:
             raise
         try:
             done = _mend(folder, handle, recorded)
-            if recorded.data is None and run.data is not None:
-                recorded = msgspec.structs.replace(recorded, data=run.data)
+            data = _add_data(recorded.data, run.data)
+            if data != recorded.data:
+                recorded = msgspec.structs.replace(recorded, data=data)
                 write_description(folder, recorded)
             return cls(folder, recorded, lock, handle, done)
         except BaseException as error:
@@ -155,20 +163,20 @@ class Recorder:
     def name_data(self, data: DataReference) -> None:
         """Add to ``run.json`` the tuning data that the run is traced in; nothing where it is named already.
 
-        Raises RunError where the run names other data, or ``run.json`` cannot be written.
+        Raises RunError where the run was traced in other data or otherwise, or ``run.json`` cannot be written.
         """
         with self._writing:
-            if self.run.data is not None:
-                if self.run.data.fingerprint != data.fingerprint:
-                    raise RunError(
-                        f"{self.folder} was traced in other tuning data: {self.run.data.reference} "
-                        f"({self.run.data.fingerprint}).",
-                        "Name that data with --data, or another folder with --out.",
-                    )
+            differences = find_data_differences(self.run.data, data)
+            if differences:
+                raise RunError(
+                    f"{self.folder} was traced otherwise: {'; '.join(differences)}.",
+                    "Name the data as it was, or another folder with --out.",
+                )
+            run = msgspec.structs.replace(self.run, data=_add_data(self.run.data, data))
+            if run == self.run:
                 return
             if self._handle < 0:
                 raise RunError(f"{self.folder} is closed.", "Open it again with itx run --out.")
-            run = msgspec.structs.replace(self.run, data=data)
             try:
                 write_description(self.folder, run)
             except OSError as error:
@@ -235,6 +243,13 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _add_data(recorded: DataReference | None, wanted: DataReference | None) -> DataReference | None:
+    """Return what is recorded with what is named for the first time."""
+    if recorded is None or wanted is None or recorded.control_fingerprint is not None:
+        return recorded or wanted
+    return msgspec.structs.replace(recorded, control=wanted.control, control_fingerprint=wanted.control_fingerprint)
 
 
 def _encode(trace: Trace, run: Run) -> bytes:

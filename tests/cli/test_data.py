@@ -161,6 +161,35 @@ def test_control_rows_are_counted_and_broken_rows_named(
     assert (borrowing.null.control.words, borrowing.null.control.borrowed) == (borrowing.candidates, 3)
 
 
+def test_control_rows_that_are_named_later_are_counted_for_what_is_traced_already(
+    itx: Caller, weights: Path, given: Path, data: Path, tmp_path: Path
+) -> None:
+    control = tmp_path / "control.jsonl"
+    control.write_text(json.dumps({"instruction": "When?", "output": "With nine copper lanterns."}) + "\n")
+    out = tmp_path / "run"
+    assert itx(*words(weights, given, out), "--data", data).code == 0
+    before = Recording.open(out).borrowing("a", "full")
+    done = itx(*words(weights, given, out), "--data", data, "--control", control)
+    assert done.code == 0, done.err
+    stored = json.loads((out / "run.json").read_text())["data"]
+    assert stored["control"] == str(control)
+    assert stored["control_fingerprint"].startswith("sha256:")
+    for prompt_id in ("a", "b"):
+        found = Recording.open(out).borrowing(prompt_id, "full")
+        assert found is not None
+        assert found.null.control is not None
+    assert before is not None
+    assert before.null.control is None
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"instruction": "Why?", "output": "Nobody knows."}) + "\n")
+    changed = itx(*words(weights, given, out), "--data", data, "--control", other)
+    assert changed.code == 1
+    assert "control rows was sha256:" in changed.err
+    itself = itx(*words(weights, given, tmp_path / "second"), "--data", data, "--control", data)
+    assert itself.code == 2
+    assert "is the tuning data itself" in itself.err
+
+
 def test_data_is_opened_before_the_weights_and_its_options_need_it(
     itx: Caller, weights: Path, given: Path, tmp_path: Path
 ) -> None:

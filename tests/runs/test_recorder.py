@@ -398,7 +398,7 @@ def test_tuning_data_may_be_named_while_a_run_is_recorded(tmp_path: Path) -> Non
         recorder.name_data(data)
         recorder.append(second)
         recorder.name_data(msgspec.structs.replace(data, reference="/elsewhere/rows.jsonl"))
-        with pytest.raises(RunError, match=r"other tuning data: rows\.jsonl"):
+        with pytest.raises(RunError, match="traced otherwise: tuning data was sha256:1, now sha256:2"):
             recorder.name_data(other)
     recording = Recording.open(tmp_path)
     assert recording.run == msgspec.structs.replace(run, data=data)
@@ -409,6 +409,26 @@ def test_tuning_data_may_be_named_while_a_run_is_recorded(tmp_path: Path) -> Non
     closed.close()
     with pytest.raises(RunError, match="is closed"):
         closed.name_data(data)
+
+
+def test_a_run_is_traced_by_one_set_of_rules(tmp_path: Path) -> None:
+    data = DataReference(reference="rows.jsonl", fingerprint="sha256:1", rows=2)
+    write_run(tmp_path, build_run(data=data), [])
+    for change, said in (
+        ({"embedder": "x"}, "embedder was not set, now x"),
+        ({"train_max_tokens": 9}, "train-max-tokens was not set, now 9"),
+        ({"columns": {"response": "a"}}, "columns was not set"),
+    ):
+        with pytest.raises(RunError) as caught:
+            Recorder.resume(tmp_path, build_run(data=msgspec.structs.replace(data, **change)))
+        assert said in caught.value.cause
+    # Control rows may be named later; then they stay.
+    controlled = msgspec.structs.replace(data, control="twins.jsonl", control_fingerprint="sha256:2")
+    Recorder.resume(tmp_path, build_run(data=controlled)).close()
+    assert Recording.open(tmp_path).run.data == controlled
+    for other, said in ((data, "now not set"), (msgspec.structs.replace(controlled, control_fingerprint="x"), "now x")):
+        with pytest.raises(RunError, match=f"control rows was sha256:2, {said}"):
+            Recorder.resume(tmp_path, build_run(data=other))
 
 
 def test_resume_refuses_another_context_of_the_base(tmp_path: Path) -> None:
