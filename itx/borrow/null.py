@@ -71,8 +71,9 @@ def count_random(
     information: Information,
     prompt_id: str,
 ) -> ControlCount | None:
-    """Return the mean count over 200 draws of rows as long as the neighbours; None where none can be drawn.
+    """Return the mean count over 200 draws of rows as long as the neighbours; None where too few can be drawn.
 
+    Fewer rows than neighbours would have less to borrow from, and pass for a low chance.
     Draws depend on the pool's seed and the prompt alone, so that all authors of a prompt meet the same rows.
     """
     source = random.Random(f"draws/{pool.seed}/{prompt_id}")
@@ -80,7 +81,7 @@ def count_random(
     total = 0
     for _ in range(DRAWS):
         rows = pool.draw(lengths, without, source)
-        if not rows:
+        if len(rows) < max(1, len(lengths)):
             return None
         total += count_borrowed(words, rows, information)
     return ControlCount(words=len(words.candidates), borrowed=total / DRAWS)

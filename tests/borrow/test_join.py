@@ -357,6 +357,16 @@ def test_the_random_control_is_the_mean_of_its_draws() -> None:
     assert Joiner(source, k=1, seed=8).borrow(trace, response).null != borrowing.null
 
 
+def test_random_rows_fewer_than_the_neighbours_are_no_control() -> None:
+    chance = random.Random(5)
+    texts = [" ".join(chance.choices(VOCABULARY, k=30)) for _ in range(10)]
+    trace = trace_of({"base": "x", "full": texts[0]})
+    for count, wanted in ((10, DRAWS), (9, 0), (6, 0), (5, 0)):
+        source = Rows([(f"q{number}", text) for number, text in enumerate(texts[:count])])
+        null = Joiner(source, k=5).borrow(trace, at(trace, "full")).null
+        assert (null.draws, null.random is not None) == (wanted, wanted > 0)
+
+
 def test_places_of_the_record_survive_json() -> None:
     source = rows()
     trace = trace_of({"base": "x", "full": FULL})
