@@ -19,6 +19,7 @@ _CONTROLS: dict[Control, str] = {
     "control": "rows never tuned on, near the prompt",
     "random": "random rows of the same length",
 }
+_CLOSING = "`]`"
 
 
 def write_borrowing(run: Run, trace: Trace, response: Response, borrowing: Borrowing, marks: Sequence[Mark]) -> str:
@@ -32,6 +33,8 @@ def write_borrowing(run: Run, trace: Trace, response: Response, borrowing: Borro
     if any(span.borrowed for span in borrowing.spans):
         parts.append(quote(_bracket(response, borrowing)) + "\n")
     parts.extend(_write_span(span, marks) for span in borrowing.spans)
+    places = {(span.start, span.end) for span in borrowing.spans}
+    parts.extend(write_lone_mark(mark, response) for mark in marks if (mark.start, mark.end) not in places)
     for found in borrowing.paraphrases:
         like = f"{code(found.row)} (cosine {found.score:.2f}): {escape_inline(found.passage)}"
         parts.append(f"- In other words, not counted: {code(found.text)}, as {like}\n\n")
@@ -48,7 +51,10 @@ def write_borrowing(run: Run, trace: Trace, response: Response, borrowing: Borro
 
 
 def _bracket(response: Response, borrowing: Borrowing) -> list[str]:
-    """Return the response's lines with ``[1 … ]`` around its borrowed spans; of two that overlap the first goes on."""
+    """Return the response's lines with ``[1 … ]`` around its borrowed spans; of two that overlap the first goes on.
+
+    The brackets are code: that holds beside any character, where emphasis needs a blank (CommonMark 0.31.2, §6.2).
+    """
     text = sanitise(response.text)
     written = ""
     place = 0
@@ -58,7 +64,13 @@ def _bracket(response: Response, borrowing: Borrowing) -> list[str]:
         start = max(start, place)
         if start >= end:
             continue
-        written += f"{_escape(text[place:start])}**\\[{span.id}** {_escape(text[start:end])} **\\]**"
+        adjoins = written.endswith(_CLOSING) and start == place
+        opening = (
+            f"{written.removesuffix(_CLOSING)}`][{span.id}`"
+            if adjoins
+            else f"{written}{_escape(text[place:start])}`[{span.id}`"
+        )
+        written = f"{opening} {_escape(text[start:end])} {_CLOSING}"
         place = end
     return (written + _escape(text[place:])).split("\n")
 
@@ -81,10 +93,23 @@ def _write_span(span: Span, marks: Sequence[Mark]) -> str:
     facts += [_say_mark(mark) for mark in own if mark.row is None]
     written = f"- **{span.id}** {code(span.text)}: {'; '.join(facts)}\n"
     verdicts = {mark.row: mark for mark in own if mark.row is not None}
-    for example in span.examples[:_EXAMPLES]:
-        judged = f" ({_say_mark(verdicts[example.row])})" if example.row in verdicts else ""
-        written += f"  - {code(example.row)}{judged}: {_quote_example(example)}\n"
+    for place, example in enumerate(span.examples):
+        verdict = verdicts.pop(example.row, None)
+        if place < _EXAMPLES or verdict is not None:
+            judged = "" if verdict is None else f" ({_say_mark(verdict)})"
+            written += f"  - {code(example.row)}{judged}: {_quote_example(example)}\n"
+    written += "".join(f"  - {code(row)} ({_say_mark(mark)})\n" for row, mark in verdicts.items())
     return written + "\n"
+
+
+def write_lone_mark(mark: Mark, response: Response) -> str:
+    """Return a mark of positions that are no span any more: a person's judgement is never left out."""
+    end = min(mark.end, len(response.ids))
+    said = (
+        "" if mark.start >= end else f" {code(response.text[response.span(mark.start)[0] : response.span(end - 1)[1]])}"
+    )
+    source = "" if mark.row is None else f" as from {code(mark.row)}"
+    return f"- Positions {mark.start} to {mark.end - 1}, not a span now:{said}{source} {_say_mark(mark)}\n\n"
 
 
 def _say_mark(mark: Mark) -> str:

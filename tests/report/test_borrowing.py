@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from itx.borrow.join import Joiner
-from itx.records import Borrowing, Mark, Model, Response, Run, Span, Trace
+from itx.records import Borrowing, Example, Mark, Model, Response, Run, Span, Trace
 from itx.report.borrowing import say_borrowed, say_controls, summarise_borrowing
 from itx.report.figures import Figures, summarise
 from itx.report.markdown import write_markdown
@@ -172,16 +172,44 @@ def test_markdown_has_spans_rows_controls_tables_and_marks() -> None:
         Mark(**{**place, "author": "lora"}, verdict="fine", note="elsewhere"),
     ]
     text = write_markdown(RUN, TRACES[:1], find_borrowings=find, marks=marks)
-    assert f"**\\[{span.id}** ended in 1642 with a truce signed in the old mill **\\]**" in text
+    assert f"`[{span.id}` ended in 1642 with a truce signed in the old mill `]`" in text
     assert "<b>ended in 1642 with a truce signed in the old mill</b>" in text
     assert "`rows.jsonl#0` (marked accepted)" in text
     assert "marked hallucinated, “not \\<b>so\\</b>”" in text
-    assert "elsewhere" not in text
+    of_full, of_lora = (text.split(f"Borrowed wording of `{name}`")[1].split("###")[0] for name in ("full", "lora"))
+    assert "elsewhere" not in of_full
+    assert "elsewhere" in of_lora
     assert "| positions | of borrowed words | others |" in text
     assert f"{say_borrowed(borrowing)} —" in text
     assert f"Controls: {say_controls(borrowing.null)}." in text
     assert "Two tunings, paired by prompt" in text
     assert "Borrowed wording" not in write_markdown(RUN, TRACES[:1])
+
+
+def test_no_mark_is_left_out_of_markdown() -> None:
+    trace = TRACES[0]
+    borrowing = FOUND["0"]["full"]
+    span = next(span for span in borrowing.spans if span.borrowed)
+    many = [Example(row=f"rows.jsonl#{number}", text="old mill", start=0, end=8) for number in range(4)]
+    spans = [msgspec.structs.replace(each, examples=many) if each is span else each for each in borrowing.spans]
+    changed = {"full": msgspec.structs.replace(borrowing, spans=spans)}
+    place = {"time": "t", "prompt_id": "0", "author": "full", "start": span.start, "end": span.end}
+    marks = [
+        Mark(**place, verdict="rejected", row="rows.jsonl#3"),
+        Mark(**place, verdict="accepted", row="gone|.jsonl#9"),
+        Mark(**{**place, "start": 0, "end": 1}, verdict="fine", note="first <b>"),
+        Mark(**{**place, "start": 900, "end": 901}, verdict="hallucinated"),
+    ]
+    text = write_markdown(RUN, [trace], find_borrowings=lambda _: changed, marks=marks)
+    assert "`rows.jsonl#1`: " in text
+    assert "`rows.jsonl#2`: " not in text
+    assert "`rows.jsonl#3` (marked rejected): " in text
+    assert "`gone\\|.jsonl#9` (marked accepted)" in text
+    assert "- Positions 0 to 0, not a span now: `The` marked fine, “first \\<b>”" in text
+    assert "- Positions 900 to 900, not a span now: marked hallucinated" in text
+    # Also of a response that is not traced any more.
+    bare = write_markdown(RUN, [trace], find_borrowings=lambda _: {}, marks=marks)
+    assert bare.count("not a span now") == 4
 
 
 def test_rows_are_strangers_in_markdown() -> None:
@@ -262,3 +290,21 @@ def test_a_position_in_several_spans_has_its_owner_else_the_borrowed_else_the_ra
     found = [row["span_id"] for row in rows if row["author"] == "full"]
     assert found[:10] == [1, 2, 4, 4, 4, 4, 4, 1, 1, None]
     assert [row["borrow"] for row in rows if row["author"] == "full"][1:4] == ["none", "borrowed", "none"]
+
+
+def test_brackets_of_spans_that_overlap_are_one_piece_of_code() -> None:
+    """Emphasis marks side by side, or beside a letter, would be shown as asterisks."""
+    trace = TRACES[0]
+    borrowing = FOUND["0"]["full"]
+    span = next(span for span in borrowing.spans if span.borrowed and span.end - span.start >= 4)
+    middle = span.start + 2
+    halves = [
+        msgspec.structs.replace(span, id=7, end=middle),
+        msgspec.structs.replace(span, id=8, start=middle - 1),
+    ]
+    text = write_markdown(
+        RUN, [trace], find_borrowings=lambda _: {"full": msgspec.structs.replace(borrowing, spans=halves)}
+    )
+    assert "`[7` " in text
+    assert "`][8` " in text
+    assert "``" not in text.split("`[7` ")[1].split("\n")[0]
