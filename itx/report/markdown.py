@@ -11,7 +11,7 @@ from itx.report.escape import code, code_block, code_piece, escape_inline, quote
 from itx.report.figures import count_classes, order_pairs, order_responses, summarise
 from itx.report.marks import BLANK, LINE_FEED, mark_lines
 from itx.report.provenance import write_provenance
-from itx.report.sources import write_borrowing, write_borrowing_summary
+from itx.report.sources import write_borrowing, write_borrowing_summary, write_lone_mark
 from itx.report.summary import write_pairs
 from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_share
 
@@ -70,9 +70,11 @@ def _write_trace(run: Run, trace: Trace, borrowings: Borrowings, marks: Sequence
         if not scorers:
             written = _write_response(run, trace, response, None)
             parts.append(f"### {code(response.author)} answered; nobody scored it\n\n{written}\n")
+        own = [mark for mark in marks if (mark.prompt_id, mark.author) == (trace.prompt_id, response.author)]
         if response.author in borrowings:
-            own = [mark for mark in marks if (mark.prompt_id, mark.author) == (trace.prompt_id, response.author)]
             parts.append(write_borrowing(run, trace, response, borrowings[response.author], own))
+        else:
+            parts.extend(write_lone_mark(mark, response) for mark in own)
     return "".join(parts)
 
 
