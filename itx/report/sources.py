@@ -82,10 +82,7 @@ def _escape(text: str) -> str:
 
 def _write_span(span: Span, marks: Sequence[Mark]) -> str:
     facts = [f"positions {span.start} to {span.end - 1}"]
-    of_all = "" if span.all_rows is None else f", {span.all_rows:,} of all"
-    facts.append(
-        f"borrowed, {say_count(span.rows, 'row')} near the prompt{of_all}" if span.borrowed else "not borrowed"
-    )
+    facts.append(f"borrowed, {say_count(span.rows, 'row')} near the prompt" if span.borrowed else "not borrowed")
     if not span.borrowed:
         facts.append(f"{say_count(span.rows, 'row')} of all")
     if span.rise is not None:
