@@ -41,7 +41,7 @@ from itx.runs.borrowings import fingerprint_response
 NEIGHBOURS = 5
 _EXAMPLES = 3
 _LONGEST_TEXT = 20_000
-"""Characters of a neighbour that a run carries."""
+"""Characters of what a neighbour answers, and of what it asks, that a run carries."""
 _BOILERPLATE_SHARE = 0.01
 _BOILERPLATE_ROWS = 10
 
@@ -246,6 +246,9 @@ def _list_neighbours(near: _Near, response: Response, source: Source, k: int) ->
 
 
 def _shorten(neighbour: Neighbour) -> Neighbour:
-    if len(neighbour.text) <= _LONGEST_TEXT:
-        return neighbour
-    return replace(neighbour, text=neighbour.text[:_LONGEST_TEXT] + "…")
+    text, instruction = (_cut(each) for each in (neighbour.text, neighbour.instruction))
+    return replace(neighbour, text=text, instruction=instruction)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"

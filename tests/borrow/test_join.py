@@ -357,6 +357,17 @@ def test_the_random_control_is_the_mean_of_its_draws() -> None:
     assert Joiner(source, k=1, seed=8).borrow(trace, response).null != borrowing.null
 
 
+def test_a_run_carries_no_more_of_a_long_row_than_a_person_reads() -> None:
+    # A row that asks for a summary has the book in its instruction.
+    source = Rows([("siege " * 100_000, "long " * 100_000), ("siege", "short"), *[("q", text) for text in FILLER]])
+    trace = trace_of({"base": "x", "full": FULL})
+    borrowing = Joiner(source, k=2).borrow(trace, at(trace, "full"))
+    assert borrowing.neighbours[0].row == "rows.jsonl#0"
+    assert len(borrowing.neighbours[0].text) == len(borrowing.neighbours[0].instruction) == 20_001
+    assert len(msgspec.json.encode(borrowing)) < 50_000
+    assert (borrowing.neighbours[1].text, borrowing.neighbours[1].instruction) == ("short", "siege")
+
+
 def test_random_rows_fewer_than_the_neighbours_are_no_control() -> None:
     chance = random.Random(5)
     texts = [" ".join(chance.choices(VOCABULARY, k=30)) for _ in range(10)]
