@@ -70,8 +70,12 @@ class MarkBook:
                 with path.open("rb") as file:
                     file.seek(self._offset)
                     for line in file:
-                        if line.endswith(b"\n") or _is_mark(line):
+                        whole = line.endswith(b"\n")
+                        if whole or _is_mark(line):
                             self._read(line)
+                        if not whole:
+                            # What another process adds to it meanwhile would be taken for a line of its own.
+                            break
             except FileNotFoundError:
                 return
             except OSError as error:

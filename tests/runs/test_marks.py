@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -34,6 +35,43 @@ def mark(prompt_id: str = "1", start: int = 0, verdict: str = "fine", row: str |
         row=row,
         note=note,
     )
+
+
+class Growing(io.RawIOBase):
+    """A file whose last line another process is writing: its end is seen in the middle of the line, once."""
+
+    def __init__(self, data: bytes, seen: int) -> None:
+        self.parts = [data[:seen], b"", data[seen:]]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return offset
+
+    def readinto(self, buffer: object) -> int:
+        part = self.parts.pop(0) if self.parts else b""
+        memoryview(buffer)[: len(part)] = part  # type: ignore[arg-type]
+        return len(part)
+
+
+def test_a_line_that_grows_while_it_is_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = MarkBook(tmp_path)
+    writer.add(mark())
+    reader = MarkBook(tmp_path)
+    writer.add(mark(start=4))
+    writer.add(mark(start=8, note="long enough"))
+    data = (tmp_path / "marks.jsonl").read_bytes()[reader._offset :]
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda *_: io.BufferedReader(Growing(data, len(data) - 20)))
+        reader.refresh()
+    assert [each.start for each in reader.marks] == [0, 4]
+    reader.refresh()
+    assert reader.marks == writer.marks
+    assert [each.start for each in reader.marks] == [0, 4, 8]
 
 
 def test_lines_are_the_contracts_and_reopening_agrees(tmp_path: Path) -> None:
