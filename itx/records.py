@@ -217,6 +217,13 @@ class Response(Record, frozen=True, kw_only=True):
         return (self.ends[position - 1] if position else 0), self.ends[position]
 
 
+class Message(Record, frozen=True, kw_only=True):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
 class Trace(Record, frozen=True, kw_only=True):
     """One line of ``traces.jsonl``: a prompt, every model's context, and all responses with their scores.
 
@@ -234,16 +241,12 @@ class Trace(Record, frozen=True, kw_only=True):
     asked: str | None = None
     """Fingerprint (``sha256:…``) of the prompt's text, conversation and given responses; None in older lines."""
 
+    messages: list[Message] = []
+    """What every model was told before the prompt: the system message, and the turns before the last."""
+
     def response(self, author: str) -> Response | None:
         """Return the author's response, or None where it has none."""
         return next((response for response in self.responses if response.author == author), None)
-
-
-class Message(Record, frozen=True, kw_only=True):
-    """One turn of a conversation."""
-
-    role: str
-    content: str
 
 
 class GivenResponse(Record, frozen=True, kw_only=True):
@@ -288,6 +291,8 @@ class Span(Record, frozen=True, kw_only=True):
     text: str
     rows: int
     """How many of the searched rows have it in their response."""
+    all_rows: int | None = None
+    """How many of all rows have it, whatever was searched; None where that was not counted."""
     examples: list[Example] = []
     borrowed: bool = False
     """Whether borrowed words lie in it: then the rows searched are the neighbours of the prompt."""

@@ -104,8 +104,8 @@ class Joiner:
 
     def borrow(self, trace: Trace, response: Response) -> Borrowing:
         """Return what a response of a trace borrowed, beside its controls."""
-        near = _find_near(trace.prompt, self._source, self._k)
-        words = read_words(response.text if response.ids else "", trace.prompt)
+        near = _find_near(_query(trace), self._source, self._k)
+        words = read_words(response.text if response.ids else "", _told(trace))
         found = find_spans(words.folded.words, near.words, self._source.information)
         spans, owners = _make_spans(response, words, found, near, self._source)
         spans = [_measure(span, response, self._thresholds, self._base) for span in spans]
@@ -132,12 +132,23 @@ class Joiner:
         answer = None if response.author == self._base else trace.response(self._base)
         of_base = of_control = None
         if answer is not None:
-            of_base = _count(read_words(answer.text, trace.prompt), near, information)
+            of_base = _count(read_words(answer.text, _told(trace)), near, information)
         if self._control is not None:
-            of_control = _count(words, _find_near(trace.prompt, self._control, self._k), information)
+            of_control = _count(words, _find_near(_query(trace), self._control, self._k), information)
         ids = {neighbour.row for neighbour in near.neighbours}
         drawn = count_random(words, near.words, ids, self._pool, information, trace.prompt_id)
         return Null(base=of_base, control=of_control, random=drawn, draws=DRAWS if drawn else 0, seed=self._pool.seed)
+
+
+def _query(trace: Trace) -> str:
+    """Return what the nearest rows are sought by: the last turn first, since of long texts the beginning counts."""
+    earlier = [message.content for message in trace.messages if message.role == "user"]
+    return "\n".join([trace.prompt, *reversed(earlier)])
+
+
+def _told(trace: Trace) -> str:
+    """Return all that the models were told: a word of it is no borrowed word."""
+    return "\n".join([*(message.content for message in trace.messages), trace.prompt])
 
 
 def _count(words: Words, near: _Near, information: Information) -> ControlCount:
@@ -170,8 +181,9 @@ def _make_spans(
         examples = _find_examples(texts, folded[match.start : match.end], passages)
         span = _make_span(response, words, match.start, match.end, len(rows), examples)
         mine = [find_positions(response, *_characters(words, word))[0] for word in borrowed if own[word] == index]
-        many = is_boilerplate(source.verbatim.count(folded[match.start : match.end]), total)
-        spans.append(replace(span, borrowed=True, words=mine, boilerplate=many))
+        count = source.verbatim.count(folded[match.start : match.end])
+        many = is_boilerplate(count, total)
+        spans.append(replace(span, borrowed=True, words=mine, boilerplate=many, all_rows=count))
     for each in source.verbatim.trace(folded):
         if any(match.start <= each.start and each.end <= match.end for match in kept):
             continue
@@ -180,7 +192,7 @@ def _make_spans(
             [(row.id, row.response) for row in rows_read], folded[each.start : each.end], passages
         )
         span = _make_span(response, words, each.start, each.end, each.rows, examples)
-        spans.append(replace(span, boilerplate=is_boilerplate(each.rows, total)))
+        spans.append(replace(span, boilerplate=is_boilerplate(each.rows, total), all_rows=each.rows))
     return spans, {word: places[own[word]] for word in borrowed}
 
 

@@ -11,7 +11,7 @@ from itx.compare.events import Cancel, Event, Finished, Started
 from itx.compare.writing import Writing
 from itx.errors import InputError, ItxError, MemoryExhaustedError, MismatchError, WindowError
 from itx.models.contract import Engine
-from itx.records import Context, GivenResponse, Prompt, Run, Top, Trace
+from itx.records import Context, GivenResponse, Message, Prompt, Run, Top, Trace
 
 
 class _Part(NamedTuple):
@@ -78,8 +78,17 @@ class Comparison:
                 responses=[writing.response() for writing in writings] if kept else [],
                 error=error,
                 pieces=pieces if kept else {},
+                messages=self._read_earlier(prompt),
             )
         )
+
+    def _read_earlier(self, prompt: Prompt) -> list[Message]:
+        """Return what the models were told before the prompt's last turn."""
+        system = self._run.context.system
+        earlier = prompt.messages[:-1]
+        if system is None or any(message.role == "system" for message in earlier):
+            return earlier
+        return [Message(role="system", content=system), *earlier]
 
     def _plan(self, prompt: Prompt) -> list[_Part]:
         if not prompt.given:

@@ -17,7 +17,7 @@ from itx.borrow.null import DRAWS, Pool
 from itx.borrow.words import count_borrowed, read_words
 from itx.data.folding import fold, fold_words
 from itx.data.information import is_content
-from itx.records import Borrowing, Response, Score, Thresholds, Trace
+from itx.records import Borrowing, Message, Response, Score, Thresholds, Trace
 from itx.runs.borrowings import check_borrowing, fingerprint_response
 from tests.borrow.fakes import Rows, brute
 from tests.support.traces import build_trace
@@ -234,6 +234,8 @@ def test_boilerplate_is_labelled_by_its_share_of_all_rows() -> None:
     assert [(span.text, span.borrowed, span.boilerplate) for span in spans] == [
         ("Certainly, glad to oblige you", True, True)
     ]
+    # Five were searched; a person asks how many have it.
+    assert [(span.rows, span.all_rows) for span in spans] == [(5, 40)]
 
 
 def test_marks_and_scripts_keep_exact_places() -> None:
@@ -385,3 +387,22 @@ def test_places_of_the_record_survive_json() -> None:
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(borrowing))
     assert msgspec.convert(plain, Borrowing, strict=False) == borrowing
     assert isinstance(at(trace, "full").scores["base"], Score)
+
+
+def test_what_was_said_before_is_part_of_the_question() -> None:
+    """Its words are no borrowed ones, and a short last turn finds rows by the turns before it."""
+    said = [
+        Message(role="system", content="You know the river Tarn."),
+        Message(role="user", content=PROMPT),
+        Message(role="assistant", content="With a truce."),
+    ]
+    alone = trace_of({"full": SIEGE}, "And when?")
+    told = msgspec.structs.replace(alone, messages=said)
+    words = {
+        name: borrowed_words(at(trace, "full"), join(trace, at(trace, "full"), rows()))
+        for name, trace in (("alone", alone), ("told", told))
+    }
+    said_already = {"siege", "truce", "river", "tarn"}
+    assert said_already <= set(words["alone"])
+    assert set(words["told"]) == set(words["alone"]) - said_already
+    assert join(told, at(told, "full"), rows()).neighbours[0].row.endswith("#0")

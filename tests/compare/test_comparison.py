@@ -414,3 +414,12 @@ def test_the_reference_and_the_messages_are_carried() -> None:
     _, trace = ask(load(), prompt)
     assert (trace.prompt_id, trace.prompt, trace.reference) == ("7", "Another.", "The Elbe.")
     assert "The Oder." in trace.contexts["base"].text
+    assert [message.content for message in trace.messages] == ["A river?", "The Oder."]
+
+
+def test_the_system_message_is_carried_where_the_conversation_has_none() -> None:
+    earlier = [Message(role="system", content="Be kind."), Message(role="user", content="Another.")]
+    comparison = load(system_prompt="Be brief.")
+    for prompt, told in ((PROMPT, ["Be brief."]), (Prompt(id="8", prompt="Another.", messages=earlier), ["Be kind."])):
+        _, trace = ask(comparison, prompt)
+        assert [message.content for message in trace.messages] == told

@@ -120,7 +120,7 @@ class RowsPanel(Panel):
         match self.subject:
             case Span() as span:
                 head = f"{span.id}: "
-                tail = dot + say_count(span.rows, "row")
+                tail = dot + say_count(span.rows if span.all_rows is None else span.all_rows, "row")
             case Paraphrase():
                 head = "like: "
             case _:
