@@ -157,7 +157,8 @@ def write_borrowing_summary(figures: BorrowingFigures) -> str:
 
 
 def _write_rates(figures: BorrowingFigures) -> str:
-    header = ["model", "words", "borrowed", "raised", "per 100", "control", "control per 100", "excess", "95 %", "lift"]
+    header = ["model", "words", "borrowed", "raised", "per 100", "control", "prompts", "control per 100"]
+    header += ["excess", "95 %", "lift"]
     rows = []
     for name, model in figures.models.items():
         raised = "n/a" if model.raised is None else f"{model.raised:,}"
@@ -171,14 +172,15 @@ def _write_rates(figures: BorrowingFigures) -> str:
         for place, excess in enumerate(model.excess):
             rows.append([*(own if place == 0 else [""] * len(own)), *_write_excess(excess)])
         if not model.excess:
-            rows.append([*own, "none", "", "", "", ""])
-    return write_table(header, rows, [1, 2, 3, 4, 6, 7, 9])
+            rows.append([*own, "none", "", "", "", "", ""])
+    return write_table(header, rows, [1, 2, 3, 4, 6, 7, 8, 10])
 
 
 def _write_excess(excess: Excess) -> list[str]:
     lift = "n/a" if excess.lift is None else f"{excess.lift:.1f} ×"
     interval = _say_interval(excess.low, excess.high)
-    return [_CONTROLS[excess.control], _say(excess.control_rate), _say(excess.excess), interval, lift]
+    prompts = f"{excess.prompts:,}"
+    return [_CONTROLS[excess.control], prompts, _say(excess.control_rate), _say(excess.excess), interval, lift]
 
 
 def _write_difference(difference: Difference) -> list[str]:
@@ -234,8 +236,8 @@ def _write_categories(model: BorrowFigures) -> str:
 
 
 def _say(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"
+    return "n/a" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _say_interval(low: float | None, high: float | None) -> str:
-    return "n/a" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+    return "n/a" if low is None or high is None else f"{_say(low)} to {_say(high)}"
