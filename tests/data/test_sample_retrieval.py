@@ -30,7 +30,7 @@ Of the words in "Haber process" one is left, and to word vectors Bosch is near B
 """
 
 
-@pytest.fixture(scope="module", params=["words", "minilm"])
+@pytest.fixture(scope="module", params=["words", pytest.param("minilm", marks=pytest.mark.weights)])
 def embedder(request: pytest.FixtureRequest) -> str:
     return request.param
 
