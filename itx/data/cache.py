@@ -27,6 +27,7 @@ NOTICE = -1.0
 _BUILDING = ".building"
 _ABANDONED = 86_400
 _POLL = 0.2
+"""Seconds between two looks at a lock: waiting in flock itself would leave the person without a word."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
