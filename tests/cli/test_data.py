@@ -123,7 +123,7 @@ def test_a_tracing_that_fails_loses_no_trace(
     def fail(self: Joiner, trace: object, response: object) -> object:
         if getattr(trace, "prompt_id", "") == "a":
             raise ItxError("The index is gone.", "Build it again.")
-        return borrow(self, trace, response)  # type: ignore[arg-type]
+        return borrow(self, trace, response)
 
     out = tmp_path / "run"
     with monkeypatch.context() as patched:

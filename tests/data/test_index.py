@@ -100,7 +100,7 @@ def test_rows_are_searched_by_words_meaning_and_as_they_stand(data: Path, cache:
     assert [each.row for each in found.search("放在阴凉干燥的木盒中", "verbatim")] == ["rows.jsonl#5"]
     assert len(found.search("the", "verbatim", 2)) == 2
     for how in ("words", "meaning", "verbatim"):
-        assert found.search(" \ud800", how) == []  # type: ignore[arg-type]
+        assert found.search(" \ud800", how) == []
 
 
 def test_a_cached_index_is_opened_and_not_built(data: Path, cache: Path, built: list[Path], monkeypatch) -> None:
@@ -188,6 +188,7 @@ def build_slowly(data: Path, started) -> None:
     def stop(rows, place, *words):
         write(rows, place, *words)
         started.set()
+        # To be killed in: the files are there, and nothing says yet that they are whole.
         time.sleep(60)
 
     building.write_indexes = stop
@@ -214,6 +215,7 @@ def test_of_two_builders_one_builds_and_the_other_waits(
     data: Path, cache: Path, built: list[Path], monkeypatch
 ) -> None:
     write = building.write_indexes
+    # Slow enough for the other one to come while it builds.
     monkeypatch.setattr(building, "write_indexes", lambda *words: (time.sleep(0.5), write(*words))[1])
     notices: list[str] = []
     found: list[Index] = []

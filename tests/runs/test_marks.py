@@ -31,7 +31,7 @@ def mark(prompt_id: str = "1", start: int = 0, verdict: str = "fine", row: str |
         author="full",
         start=start,
         end=start + 2,
-        verdict=verdict,  # type: ignore[arg-type]
+        verdict=verdict,
         row=row,
         note=note,
     )
@@ -54,7 +54,7 @@ class Growing(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         part = self.parts.pop(0) if self.parts else b""
-        memoryview(buffer)[: len(part)] = part  # type: ignore[arg-type]
+        memoryview(buffer)[: len(part)] = part
         return len(part)
 
 
