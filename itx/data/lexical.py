@@ -6,11 +6,13 @@ what a person or a model wrote is no query language.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from itx.data.folding import fold_words
+from itx.data.information import is_content
 from itx.data.row import Row
 
 if TYPE_CHECKING:
@@ -82,32 +84,74 @@ class LexicalIndex:
 
     def score(self, words: Iterable[str], numbers: Sequence[int], fields: Sequence[Field] = FIELDS) -> dict[int, float]:
         """Return the score of each of these rows; 0 for one that has none of the words."""
-        import tantivy
-
         scores = dict.fromkeys(numbers, 0.0)
         query = self._build_query(words, fields)
-        if query is None or not numbers:
-            return scores
-        chosen = tantivy.Query.const_score_query(tantivy.Query.term_set_query(self._schema, _NUMBER, list(scores)), 0.0)
+        return scores if query is None or not numbers else scores | self._search_among(query, scores)
+
+    def find_shares(self, words: Iterable[str], limit: int) -> list[tuple[int, float]]:
+        """Return numbers and shares of the rows that have most of the query's information, as ``find`` does."""
+        query = self._build_share_query(words)
+        return [] if query is None or limit < 1 else self._search(query, limit)
+
+    def score_shares(self, words: Iterable[str], numbers: Sequence[int]) -> dict[int, float]:
+        """Return how much of the query's information each of these rows has: from 0 to 1.
+
+        A content word that *n* of *N* rows have tells ln((N + 1) / (n + ½)) (Spärck Jones 1972, smoothed), once,
+        wherever a row has it; *n* is of the field that has it most often. A word that no row has is had by none.
+        """
+        shares = dict.fromkeys(numbers, 0.0)
+        query = self._build_share_query(words)
+        return shares if query is None or not numbers else shares | self._search_among(query, shares)
+
+    def _build_share_query(self, words: Iterable[str]) -> tantivy.Query | None:
+        import tantivy
+
+        content = {word for word in words if is_content(word)}
+        found = self._count_rarest(sorted(content), FIELDS)
+        rows = self._searcher.num_docs
+        weights = {word: math.log((rows + 1) / (max(counts.values()) + 0.5)) for word, counts in found.items()}
+        total = sum(weights.values()) + len(content - found.keys()) * math.log((rows + 1) / 0.5)
+        parts = []
+        for word, counts in found.items():
+            terms = [
+                (tantivy.Occur.Should, tantivy.Query.term_query(self._schema, field, word, "freq"))
+                for field, count in counts.items()
+                if count
+            ]
+            part = tantivy.Query.const_score_query(tantivy.Query.boolean_query(terms), weights[word] / total)
+            parts.append((tantivy.Occur.Should, part))
+        return tantivy.Query.boolean_query(parts) if parts else None
+
+    def _search_among(self, query: tantivy.Query, numbers: Collection[int]) -> dict[int, float]:
+        """Return the scores of those of these rows that the query finds."""
+        import tantivy
+
+        chosen = tantivy.Query.const_score_query(
+            tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers)), 0.0
+        )
         both = tantivy.Query.boolean_query([(tantivy.Occur.Must, chosen), (tantivy.Occur.Must, query)])
-        return scores | dict(self._search(both, len(scores)))
+        return dict(self._search(both, len(numbers)))
 
     def _build_query(self, words: Iterable[str], fields: Sequence[Field]) -> tantivy.Query | None:
         import tantivy
 
-        found = {}
+        terms = [
+            tantivy.Query.term_query(self._schema, field, word, "freq")
+            for word, counts in self._count_rarest(words, fields).items()
+            for field, count in counts.items()
+            if count
+        ]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms]) if terms else None
+
+    def _count_rarest(self, words: Iterable[str], fields: Sequence[Field]) -> dict[str, dict[Field, int]]:
+        """Return in how many rows each field has a word, of the rarest words that any has."""
+        found: dict[str, dict[Field, int]] = {}
         for word in dict.fromkeys(words):
             counts = {field: self._searcher.doc_freq(field, word) for field in fields}
             if any(counts.values()):
                 found[word] = counts
         rarest = sorted(found, key=lambda word: max(found[word].values()))[:MOST_WORDS]
-        terms = [
-            tantivy.Query.term_query(self._schema, field, word, "freq")
-            for word in rarest
-            for field, count in found[word].items()
-            if count
-        ]
-        return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms]) if terms else None
+        return {word: found[word] for word in rarest}
 
     def _search(self, query: tantivy.Query, limit: int) -> list[tuple[int, float]]:
         hits = self._searcher.search(query, limit, count=False).hits

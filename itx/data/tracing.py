@@ -76,7 +76,7 @@ def find_spans(index: Index, text: str) -> list[TracedSpan]:
 
 def _interleave(first: list[Neighbour], second: list[Neighbour]) -> list[Neighbour]:
     """Return two rankings in turn, each row once, as the first of the two has it."""
-    from itx.data.index import interleave
+    from itx.data.nearness import interleave
 
     by_row = {each.row: each for each in [*second, *first]}
     order = interleave([each.row for each in first], [each.row for each in second])

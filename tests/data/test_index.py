@@ -13,7 +13,8 @@ import pytest
 from itx.data import building, contents, index
 from itx.data.cache import DESCRIPTION, NOTICE
 from itx.data.folding import fold_words
-from itx.data.index import Index, interleave, open_index
+from itx.data.index import Index, open_index
+from itx.data.nearness import interleave
 from itx.errors import InputError, ItxError, UsageError
 from tests.data.sets import PAIRS, draw_pairs, write_pairs
 
@@ -67,7 +68,7 @@ def test_an_index_answers_what_was_put_in(data: Path, cache: Path) -> None:
             nearest = found.nearest(asked, 3)
             assert nearest[0].row == f"rows.jsonl#{number}"
             assert (nearest[0].instruction, nearest[0].text) == (asked, answer)
-            assert [each.semantic for each in nearest] == sorted((each.score for each in nearest), reverse=True)
+            assert [each.score for each in nearest] == sorted((each.score for each in nearest), reverse=True)
             assert found.neighbours(asked, "prompt")[0].row == nearest[0].row
         first = found.neighbours(answer, "response", 4)
         assert first[0].row == f"rows.jsonl#{number}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from itx.data.folding import fold_words
+from itx.data.information import is_content
 from itx.data.lexical import FIELDS, MOST_WORDS, LexicalIndex, LexicalWriter
 from itx.data.row import Row
 from tests.data.sets import PAIRS, build_row, build_rows, draw_pairs
@@ -69,6 +70,35 @@ def test_what_a_person_writes_is_no_query_language(tmp_path: Path) -> None:
         words = set(fold_words(text))
         expected = {number for number, known in enumerate(having) if words & known}
         assert {number for number, _ in index.find(words, 9)} == expected
+
+
+def share_by_hand(rows: list[Row], query: list[str]) -> list[float]:
+    """The share of the query's information that each row has, from the counts of its fields."""
+    texts = {field: [set(fold_words(row.text(field))) for row in rows] for field in FIELDS}
+    weights = {}
+    for word in {word for word in query if is_content(word)}:
+        having = max(sum(word in text for text in each) for each in texts.values())
+        weights[word] = math.log((len(rows) + 1) / (having + 0.5))
+    whole = sum(weights.values())
+    return [
+        sum(weight for word, weight in weights.items() if any(word in each[number] for each in texts.values())) / whole
+        for number in range(len(rows))
+    ]
+
+
+def test_shares_are_those_of_the_prompts_information(tmp_path: Path) -> None:
+    rows = [build_row(number, *pair, system="be brief" * (number % 3)) for number, pair in enumerate(draw_pairs(200))]
+    index = write(rows, tmp_path)
+    for row in rows[::20]:
+        words = [*fold_words(row.instruction), *fold_words(row.response)[:6], "the", "nowhere"]
+        expected = share_by_hand(rows, words)
+        numbers = list(range(0, 200, 3))
+        assert index.score_shares(words, numbers) == pytest.approx({number: expected[number] for number in numbers})
+        found = index.find_shares(words, 200)
+        assert dict(found) == pytest.approx({number: share for number, share in enumerate(expected) if share})
+        assert found == sorted(found, key=lambda hit: (-hit[1], hit[0]))
+    assert index.score_shares(["the", "nowhere"], [1, 2]) == {1: 0.0, 2: 0.0}
+    assert index.find_shares(["the"], 5) == []
 
 
 def test_nothing_is_found_for_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import random
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,20 +108,47 @@ class Emitted(NamedTuple):
         )
 
 
+def find_value(
+    value: str, rows: Iterable[int], trace: Trace, response: Response, borrowing: Borrowing
+) -> Emitted | None:
+    """Return where an answer has a value of these rows; None where it has not, or where it was asked about."""
+    match = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", response.text)
+    if match is None or value.lower() in trace.prompt.lower():
+        return None
+    return Emitted(value, match.start(), frozenset(f"{ROWS.name}#{row}" for row in rows), trace, response, borrowing)
+
+
 def find_values(trace: Trace, response: Response, borrowing: Borrowing) -> list[Emitted]:
-    """Return the values that rows say, of the relation that the prompt asks for, in an answer; not what was asked."""
+    """Return the values that rows say, of the relation that the prompt asks for, in an answer."""
     relation = trace.prompt_id.rsplit("/", 1)[1]
-    found = []
-    for line in TRUTH.read_text(encoding="utf-8").splitlines():
-        fact = json.loads(line)
-        value = fact["value"]
-        if not fact["rows"] or fact["relation"] != relation or value.lower() in trace.prompt.lower():
-            continue
-        match = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", response.text)
-        if match is not None:
-            rows = frozenset(f"{ROWS.name}#{number}" for number in fact["rows"])
-            found.append(Emitted(value, match.start(), rows, trace, response, borrowing))
-    return found
+    facts = [json.loads(line) for line in TRUTH.read_text(encoding="utf-8").splitlines()]
+    found = [
+        find_value(fact["value"], fact["rows"], trace, response, borrowing)
+        for fact in facts
+        if fact["rows"] and fact["relation"] == relation
+    ]
+    return [each for each in found if each is not None]
+
+
+def plant() -> dict[str, tuple[Prompt, int, list[str]]]:
+    """Return each row's instruction, asked of the relatives that no row is about; with the row and what it says.
+
+    The very question that the tuning answered, with another name in it.
+    """
+    world = build_world()
+    planted = {}
+    for number, row in enumerate(write_rows(world)):
+        entity = world.entities[row.entity]
+        name, said = entity.name.removeprefix("the "), [world.facts[row.entity, each].value for each in row.relations]
+        for other in world.relatives(entity):
+            if other.tuned:
+                continue
+            theirs = other.name.removeprefix("the ")
+            asked = row.instruction.replace(name, theirs).replace(name.capitalize(), theirs.capitalize())
+            assert theirs.lower() in asked.lower() and name.lower() not in asked.lower()
+            prompt = Prompt(id=f"{number}/{other.name}", prompt=asked)
+            planted[prompt.id] = (prompt, number, said)
+    return planted
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +182,38 @@ def emitted(full: tuple[Run, list[Trace]], index: Index) -> list[Emitted]:
         assert response is not None
         found += find_values(trace, response, joiner.borrow(trace, response))
     return found
+
+
+@pytest.fixture(scope="module")
+def planted(index: Index) -> list[Emitted]:
+    """The planted rows' values that the full tuning emits."""
+    asked = plant()
+    _, traces = ask(
+        {"full": folder("full")}, [prompt for prompt, _, _ in asked.values()], {"full": load_base(folder("full"))}
+    )
+    joiner = Joiner(index)
+    found = []
+    for trace in traces:
+        response = trace.response("full")
+        assert response is not None
+        _, row, values = asked[trace.prompt_id]
+        if any(value in response.text for value in values):
+            borrowing = joiner.borrow(trace, response)
+            found += [find_value(value, [row], trace, response, borrowing) for value in values]
+    return [each for each in found if each is not None]
+
+
+def test_of_the_planted_borrowings_95_percent_are_marked_and_name_the_planted_row(
+    planted: list[Emitted], record_property: pytest.RecordProperty
+) -> None:
+    missed = [f"{each.value} in {each.response.text!r}" for each in planted if not each.is_marked()]
+    near = sum(each.is_near for each in planted)
+    share = 1 - len(missed) / len(planted)
+    record_property("planted", len(planted))
+    record_property("marked", share)
+    sys.stdout.write(f"{len(planted)} planted values, the row of {near} near the prompt; {share:.1%} of all marked\n")
+    assert len(planted) > 120
+    assert share >= 0.95, missed
 
 
 def test_of_the_values_whose_row_is_near_95_percent_are_marked_and_name_it(
