@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 SHOWN_BROKEN = 20
 Kind = Literal["prompt", "response", "span", "words"]
-How = Literal["words", "meaning", "verbatim"]
+How = Literal["near", "words", "meaning", "verbatim"]
 _ATTEMPTS = 3
 
 
@@ -85,8 +85,13 @@ class Index:
 
     def nearest(self, prompt: str, k: int = 5) -> list[Neighbour]:
         """Return the ``k`` rows nearest to a prompt, best first: those that the join searches; see ``nearness``."""
-        hits = find_nearest(fold_words(prompt), self.embedder.embed([prompt])[0], self._lexical, self._semantic, k)
-        return [replace(self._show(hit.number, "prompt", None, hit.semantic), score=hit.score) for hit in hits]
+        words, vector = fold_words(prompt), self.embedder.embed([prompt])[0]
+        hits = find_nearest(words, vector, self._lexical, self._semantic, k)
+        lexical = self._lexical.score(words, [hit.number for hit in hits])
+        return [
+            replace(self._show(hit.number, "prompt", lexical[hit.number], hit.semantic), score=hit.score)
+            for hit in hits
+        ]
 
     def neighbours(self, query: str, kind: Kind, limit: int = 10) -> list[Neighbour]:
         """Return rows near a text, in meaning and by words in turn, each once and with both scores.
@@ -125,11 +130,13 @@ class Index:
         return find_bound(self.rows, self.embedder)
 
     def search(self, text: str, how: How, limit: int = 50) -> list[Neighbour]:
-        """Return the rows that have words of a text, are near it in meaning, or have its words as they stand.
+        """Return rows near a text, rows with its words, rows near it in meaning, or those that have it as it stands.
 
-        Best first; verbatim, in the order of the rows, found in instructions and system messages as well, and
+        Best first; near is by words and meaning in turn; verbatim, in the order of the rows, found in instructions and system messages as well, and
         without a score.
         """
+        if how == "near":
+            return self.neighbours(text, "words", limit)
         if how == "meaning":
             hits = self._semantic.find(self.embedder.embed([text])[0], limit)
             return [self._show(number, "words", None, score) for number, score in hits]

@@ -155,14 +155,13 @@ _ALL = [
         threads=1,
     ),
     Bar(
-        name="trace-memory",
-        title="peak memory of building the verbatim index of a million rows, one process a repeat",
+        name="index-1m",
+        title="peak memory of building all indexes of a million rows (fewer in the notes), a process each time",
         against="nothing",
         how="alone",
         limit=8,
         unit="GiB",
-        measure=partial(tracing.measure_memory, rows=1_000_000),
-        threads=1,
+        measure=partial(indexing.measure_growth, sizes=(1_000, 10_000, 100_000, 1_000_000)),
     ),
 ]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.bench.arms import Measurement
 from tests.bench.memory import read_peak, reset_peak
@@ -82,7 +85,7 @@ def weigh(data: Path) -> None:
     sys.stdout.write(json.dumps([taken, read_peak(), statistics.median(costs)]) + "\n")
 
 
-def _run_apart(*words: object) -> list:
+def _run_apart(*words: object) -> Any:
     command = [sys.executable, "-m", "tests.bench.indexing", *map(str, words)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -110,6 +113,58 @@ def measure_build(repeats: int, what: str) -> Measurement:
                 f"peak {peak:.0f} MiB, {query:.1f} ms a query"
             )
     return Measurement(ours=figures, floor=[], notes=notes)
+
+
+def measure_growth(repeats: int, sizes: tuple[int, ...]) -> Measurement:
+    """Return the peak in GiB of building all indexes of the last of ``sizes``; what each size costs is in the notes.
+
+    Only the last size is built anew for every repeat. bm25s stands beside all but the last.
+    """
+    peaks: list[float] = []
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        for rows in sizes:
+            data = Path(name) / f"{rows}.jsonl"
+            size = write_data(rows, data)
+            for repeat in range(repeats if rows == sizes[-1] else 1):
+                folder = Path(name) / f"{rows}-{repeat}"
+                seconds, peak, _ = _run_apart("build", data, folder)
+                if rows == sizes[-1]:
+                    peaks.append(peak / 1024)
+                note = f"{rows:,} rows, {size / 1e6:,.0f} MB of responses: {seconds:.1f} s, peak {peak:,.0f} MiB"
+                if repeat == 0:
+                    note += f"; {_run_apart('ask', data, folder)}"
+                shutil.rmtree(folder)
+            if rows != sizes[-1]:
+                taken, peak, query = _run_apart("weigh", data)
+                note += f"; bm25s {taken:.1f} s, peak {peak:,.0f} MiB, {query:.1f} ms a query"
+            notes.append(note)
+            data.unlink()
+    return Measurement(ours=peaks, floor=[], notes=notes)
+
+
+def ask(data: Path, folder: Path) -> None:
+    """Print what tracing a response, and finding its neighbours and those of a prompt, cost in a cached index."""
+    from itx.data.folding import fold_words
+    from itx.data.index import open_index
+
+    found = open_index(str(data), folder=folder)
+    rows = [found.rows[number] for number in range(0, len(found.rows), max(1, len(found.rows) // _QUERIES))]
+    found.neighbours("warm", "prompt", _LIMIT)
+    asked = {
+        "trace": [partial(found.verbatim.trace, fold_words(row.response)) for row in rows],
+        "neighbours": [partial(found.neighbours, row.response, "response", _LIMIT) for row in rows],
+        "nearest": [partial(found.nearest, row.instruction) for row in rows],
+    }
+    parts = []
+    for what, calls in asked.items():
+        costs = []
+        for call in calls:
+            start = time.perf_counter()
+            call()
+            costs.append((time.perf_counter() - start) * 1000)
+        parts.append(f"{what} {statistics.median(costs):.1f} ms")
+    sys.stdout.write(json.dumps(", ".join(parts)) + "\n")
 
 
 def measure_neighbours(repeats: int) -> Measurement:
@@ -161,7 +216,7 @@ def measure_opening(repeats: int) -> Measurement:
 
 def main() -> None:
     """Run one arm in this process."""
-    {"build": build, "reopen": reopen, "weigh": weigh}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    {"build": build, "reopen": reopen, "weigh": weigh, "ask": ask}[sys.argv[1]](*map(Path, sys.argv[2:]))
 
 
 if __name__ == "__main__":

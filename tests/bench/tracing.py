@@ -160,15 +160,6 @@ def measure(repeats: int, sizes: tuple[int, ...], beside: bool = False) -> Measu
     return Measurement(ours=medians, floor=[], notes=notes)
 
 
-def measure_memory(repeats: int, rows: int) -> Measurement:
-    """Return the peak of building the index of so many rows, in GiB; a process each time."""
-    peaks = []
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as name:
-            peaks.append(_build_apart(rows, Path(name))[1] / 1024)
-    return Measurement(ours=peaks, floor=[], notes=[f"GiB resident (VmHWM) while {rows:,} rows are indexed"])
-
-
 class GramDictionary:
     """What one would write first: a dictionary from every three words to their places, and passages grown from them."""
 

@@ -69,7 +69,9 @@ def test_an_index_answers_what_was_put_in(data: Path, cache: Path) -> None:
             assert nearest[0].row == f"rows.jsonl#{number}"
             assert (nearest[0].instruction, nearest[0].text) == (asked, answer)
             assert [each.score for each in nearest] == sorted((each.score for each in nearest), reverse=True)
-            assert found.neighbours(asked, "prompt")[0].row == nearest[0].row
+            again = found.neighbours(asked, "prompt")[0]
+            assert again.row == nearest[0].row
+            assert (again.lexical, again.semantic) == pytest.approx((nearest[0].lexical, nearest[0].semantic), rel=1e-5)
         first = found.neighbours(answer, "response", 4)
         assert first[0].row == f"rows.jsonl#{number}"
         assert len({each.row for each in first}) == len(first) <= 4
@@ -92,6 +94,8 @@ def test_both_scores_are_the_same_from_whichever_list_a_row_comes(data: Path, ca
 def test_rows_are_searched_by_words_meaning_and_as_they_stand(data: Path, cache: Path) -> None:
     found = open_index(str(data))
     assert found.search("Star Wars: A New Hope", "words")[0].row == "rows.jsonl#2"
+    near = found.search("sleeping well", "near", 3)
+    assert near[0].row == "rows.jsonl#3" and near[0].lexical is not None and near[0].semantic is not None
     assert found.search("sleeping well", "meaning", 1)[0].row == "rows.jsonl#3"
     assert [each.row for each in found.search("in the dark of the HIVE", "verbatim")] == ["rows.jsonl#4"]
     # Instructions are searched as well; words have to be whole and in their order.
@@ -100,7 +104,7 @@ def test_rows_are_searched_by_words_meaning_and_as_they_stand(data: Path, cache:
     assert [each.row for each in found.search("亚麻布", "words", 1)] == ["rows.jsonl#5"]
     assert [each.row for each in found.search("放在阴凉干燥的木盒中", "verbatim")] == ["rows.jsonl#5"]
     assert len(found.search("the", "verbatim", 2)) == 2
-    for how in ("words", "meaning", "verbatim"):
+    for how in ("near", "words", "meaning", "verbatim"):
         assert found.search(" \ud800", how) == []
 
 
