@@ -132,8 +132,8 @@ class Index:
     def search(self, text: str, how: How, limit: int = 50) -> list[Neighbour]:
         """Return rows near a text, rows with its words, rows near it in meaning, or those that have it as it stands.
 
-        Best first; near is by words and meaning in turn; verbatim, in the order of the rows, found in instructions and system messages as well, and
-        without a score.
+        Best first; near is by words and meaning in turn; verbatim, in the order of the rows, found in instructions
+        and system messages as well, and without a score.
         """
         if how == "near":
             return self.neighbours(text, "words", limit)
