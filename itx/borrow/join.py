@@ -92,6 +92,8 @@ class Joiner:
         self._thresholds = thresholds or Thresholds()
         self._base = base
         self._pool = Pool.of(source, seed)
+        self._sketched: tuple[str, _Near] | None = None
+        """The prompt of the last sketch, and the rows nearest it: the next one is mostly of the same."""
 
     @property
     def has_control(self) -> bool:
@@ -106,25 +108,46 @@ class Joiner:
         """Return what a response of a trace borrowed, beside its controls."""
         near = _find_near(_query(trace), self._source, self._k)
         words = read_words(response.text if response.ids else "", _told(trace))
+        listed = _list_neighbours(near, response, self._source, self._k)
+        found = self._measure_words(trace, response, words, near)
+        return replace(
+            found,
+            neighbours=listed,
+            null=self._count_controls(trace, response, words, near),
+            paraphrases=_find_paraphrases(response, found.spans, listed, self._source),
+            response=fingerprint_response(response),
+        )
+
+    def sketch(self, trace: Trace, response: Response) -> Borrowing:
+        """Return the spans of a response that is still being written, and the rows nearest its prompt; not to be kept.
+
+        Scores may be behind the text: spans that reach beyond them have no rise yet. Controls, rows near the response
+        and paraphrases wait for the whole of it, for they cost more than all else. One thread may ask at a time.
+        """
+        query = _query(trace)
+        if self._sketched is None or self._sketched[0] != query:
+            self._sketched = query, _find_near(query, self._source, self._k)
+        near = self._sketched[1]
+        words = read_words(response.text if response.ids else "", _told(trace))
+        neighbours = [_shorten(neighbour) for neighbour in near.neighbours]
+        return replace(self._measure_words(trace, response, words, near), neighbours=neighbours)
+
+    def _measure_words(self, trace: Trace, response: Response, words: Words, near: _Near) -> Borrowing:
+        """Return the spans and the counts of borrowed words alone."""
         found = find_spans(words.folded.words, near.words, self._source.information)
         spans, owners = _make_spans(response, words, found, near, self._source)
         spans = [_measure(span, response, self._thresholds, self._base) for span in spans]
         order = sorted(range(len(spans)), key=lambda index: (spans[index].start, spans[index].end, index))
         numbers = {index: number for number, index in enumerate(order, start=1)}
-        listed = _list_neighbours(near, response, self._source, self._k)
         return Borrowing(
             prompt_id=trace.prompt_id,
             author=response.author,
             spans=[replace(spans[index], id=numbers[index]) for index in order],
-            neighbours=listed,
-            null=self._count_controls(trace, response, words, near),
             candidates=len(words.candidates),
             borrowed=len(owners),
             distinct=len({words.folded.words[word] for word in owners}),
             raised=sum(spans[owner].raised for owner in owners.values()),
             positions=_own_positions(response, words, {word: numbers[owner] for word, owner in owners.items()}),
-            paraphrases=_find_paraphrases(response, spans, listed, self._source),
-            response=fingerprint_response(response),
         )
 
     def _count_controls(self, trace: Trace, response: Response, words: Words, near: _Near) -> Null:
@@ -217,9 +240,9 @@ def _make_span(response: Response, words: Words, first: int, last: int, rows: in
 
 
 def _measure(span: Span, response: Response, thresholds: Thresholds, base: str) -> Span:
-    """Return the span with its rise; base's own spans have none."""
+    """Return the span with its rise; base's own spans have none, nor have those that are not scored to their end."""
     score = response.scores.get(base)
-    if score is None or response.author == base:
+    if score is None or response.author == base or span.end > min(len(response.logp), len(score.rank)):
         return span
     rise = sum_rise(response, score, span.start, span.end)
     return replace(span, rise=rise, raised=is_raised(rise, score, span.start, span.end, thresholds))

@@ -25,7 +25,7 @@ from itx.tui.session import RecordedSession, RecordingLike
 from itx.tui.source_notes import SourceNotes
 from itx.tui.style import CSS
 from itx.tui.terminal import frames_are_waiting, terminal_for_screen
-from itx.tui.tracing import TracerLoader
+from itx.tui.tracer import TracerLoader
 
 __all__ = ["CompareApp", "Live", "run_app"]
 

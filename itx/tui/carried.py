@@ -41,23 +41,28 @@ class CarriedRows:
                     self._words.pop(row.row, None)
 
     def search(self, text: str, limit: int) -> list[Neighbour]:
-        """Return the rows that have words of ``text``, the rarest words counting most; the score is their share."""
+        """Return the rows that have words of ``text``, the rarest words counting most; the score is their share.
+
+        Slow the first time, when it folds every row: not for the screen's thread, which meanwhile does not wait.
+        """
         wanted = set(read_words(text))
         with self._lock:
-            for name, row in self._rows.items():
-                if name not in self._words:
-                    self._words[name] = frozenset(read_words(f"{row.instruction} {row.text}"))
-            frequency = Counter(word for words in self._words.values() for word in wanted & words)
-            total = len(self._rows)
-            weights = {word: math.log(1 + total / count) for word, count in frequency.items()}
-            scores = {
-                name: sum(weights[word] for word in wanted & words)
-                for name, words in self._words.items()
-                if wanted & words
+            rows = list(self._rows.values())
+            folded = [self._words.get(row.row) for row in rows]
+        words = [
+            frozenset(read_words(f"{row.instruction} {row.text}")) if known is None else known
+            for row, known in zip(rows, folded, strict=True)
+        ]
+        with self._lock:
+            self._words |= {
+                row.row: known for row, known in zip(rows, words, strict=True) if self._rows[row.row] is row
             }
-            whole = sum(weights.values()) + math.log(1 + total) * (len(wanted) - len(weights))
-            best = sorted(scores, key=lambda name: (-scores[name], name))[:limit]
-            return [
-                msgspec.structs.replace(self._rows[name], score=scores[name] / whole, query="words", lexical=None)
-                for name in best
-            ]
+        frequency = Counter(word for known in words for word in wanted & known)
+        weights = {word: math.log(1 + len(rows) / count) for word, count in frequency.items()}
+        whole = sum(weights.values()) + math.log(1 + len(rows)) * (len(wanted) - len(weights))
+        scores = [sum(weights[word] for word in wanted & known) for known in words]
+        best = sorted((place for place, score in enumerate(scores) if score), key=lambda p: (-scores[p], rows[p].row))
+        return [
+            msgspec.structs.replace(rows[place], score=scores[place] / whole, query="words", lexical=None)
+            for place in best[:limit]
+        ]

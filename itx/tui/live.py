@@ -18,10 +18,12 @@ from itx.compare.events import Comparer, Emitted, Event, Finished, Loading, Scor
 from itx.errors import ItxError
 from itx.records import Borrowing, DataReference, Prompt, Response, Run, Trace
 from itx.tui.answers import Exchange
+from itx.tui.growing import Growing, ask
 from itx.tui.notes import Crashed, Live, Loaded, LoadFailed, Note, NotRecorded, PromptFailed
 from itx.tui.provenance import Provenance
 from itx.tui.session import Item
-from itx.tui.tracing import Tracer, Tracing
+from itx.tui.tracer import Tracer
+from itx.tui.tracing import Tracing
 
 if TYPE_CHECKING:
     from itx.runs.borrowings import BorrowingWriter
@@ -101,12 +103,17 @@ class LiveSession:
 
     def ask(self, text: str) -> int:
         """Queue a prompt written by a person; return its index."""
-        return self.submit(Prompt(id=self._new_id(f"{self._prefix}{len(self.items) + 1}"), prompt=text))
+        return self._submit_now(Prompt(id=self._new_id(f"{self._prefix}{len(self.items) + 1}"), prompt=text))
 
     def ask_again(self, index: int) -> int:
         """Queue the prompt at ``index`` once more, under a new id; return its index."""
         prompt = self._prompts[self.items[index].prompt_id]
-        return self.submit(msgspec.structs.replace(prompt, id=self._new_id(f"{prompt.id}.2")))
+        return self._submit_now(msgspec.structs.replace(prompt, id=self._new_id(f"{prompt.id}.2")))
+
+    def _submit_now(self, prompt: Prompt) -> int:
+        """Queue a prompt that a person has just sent: the rows near it are shown before it is answered."""
+        self.provenance.find_near(ask(prompt))
+        return self.submit(prompt)
 
     def _new_id(self, wanted: str) -> str:
         stem, number = wanted, 2
@@ -256,14 +263,22 @@ class LiveSession:
         def cancelled() -> bool:
             return self._closing.is_set() or self._cancelled == prompt.id
 
+        growing: Growing | None = None
         try:
             for event in comparer.compare(prompt, cancelled):
-                if isinstance(event, Finished):
-                    self._record(event.trace, prompt)
+                match event:
+                    case Started() if self.provenance.searchable:
+                        growing = Growing(event, comparer.run.context.system)
+                        self.provenance.follow(growing)
+                    case Finished():
+                        self._record(event.trace, prompt)
+                    case _ if growing is not None:
+                        growing.add(event)
                 self.notes.append(event)
                 if isinstance(event, Finished):
                     self.provenance.trace(event.trace)
         except ItxError as error:
+            self.provenance.forget(prompt.id)
             self.notes.append(PromptFailed(prompt.id, error))
 
     def _record(self, trace: Trace, prompt: Prompt) -> None:

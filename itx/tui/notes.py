@@ -10,7 +10,7 @@ from typing import TypeAlias
 from itx.compare.events import Event, Loader, Loading
 from itx.errors import ItxError
 from itx.records import DataReference, Decoding, Prompt, Run, Trace
-from itx.tui.tracing import TracerLoader
+from itx.tui.tracer import TracerLoader
 
 
 @dataclass(frozen=True)

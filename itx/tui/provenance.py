@@ -10,9 +10,11 @@ from pathlib import Path
 from itx.errors import ItxError
 from itx.records import Borrowing, Mark, Span, Trace, Verdict
 from itx.tui.carried import CarriedRows
+from itx.tui.growing import Growing
 from itx.tui.judging import Judgements
 from itx.tui.survey import Survey
-from itx.tui.tracing import Traced, TraceFailed, Tracing, TracingNote
+from itx.tui.tracer import NotWritten, Sketched, Traced, TraceFailed, TracingNote
+from itx.tui.tracing import Tracing
 
 Reader = Callable[[str, str], "Borrowing | None"]
 """Returns what is on disk of a prompt and an author. Raises ItxError."""
@@ -44,8 +46,13 @@ class Provenance:
         self._read = read
         self._known: dict[tuple[str, str], Borrowing | None] = {}
         self._asked: set[str] = set()
-        self._failed: dict[str, str] = {}
-        """Why a prompt's responses could not be traced."""
+        """Prompts whose finished answers were given to tracing, or are not to be."""
+        self._near: set[str] = set()
+        """Prompts that rows were sought for as they were asked."""
+        self._sketches: dict[tuple[str, str], Borrowing] = {}
+        """Of responses that are not traced yet; without an author, of a prompt that was just asked."""
+        self._failed: dict[tuple[str, str], str] = {}
+        """Why a response could not be traced."""
         self._recorded = expected or (folder is not None and (folder / "borrow.jsonl").exists())
         self._reading: threading.Thread | None = None
         self._closing = threading.Event()
@@ -86,6 +93,13 @@ class Provenance:
                 self._take(found)
         return self._known[key]
 
+    def look_up(self, prompt_id: str, author: str) -> tuple[Borrowing | None, bool]:
+        """Return what is known of a response, and whether that is all: else it is a sketch, or rows near its prompt."""
+        found = self.find(prompt_id, author)
+        if found is not None:
+            return found, True
+        return self._sketches.get((prompt_id, author)) or self._sketches.get((prompt_id, "")), False
+
     def findings(self, trace: Trace) -> tuple[dict[str, Borrowing], list[Mark]]:
         """Return what is known of a trace's responses, by author, and a person's marks on them."""
         found = {response.author: self.find(trace.prompt_id, response.author) for response in trace.responses}
@@ -106,39 +120,81 @@ class Provenance:
         if any(self.find(trace.prompt_id, response.author) is None for response in trace.responses):
             self.tracing.trace(trace)
 
+    # Any thread may call these; they do not wait
+
+    def find_near(self, question: Trace) -> None:
+        """Have the rows found that are near a prompt that was just asked."""
+        if self.tracing is not None and question.prompt_id not in self._near:
+            self._near.add(question.prompt_id)
+            self.tracing.find_near(question)
+
+    def follow(self, growing: Growing) -> None:
+        """Have the answers to a prompt traced while they are written."""
+        self.find_near(growing.question)
+        if self.tracing is not None:
+            self.tracing.follow(growing)
+
     def trace(self, trace: Trace) -> None:
-        """Have a trace that was just made traced. Any thread may call this; it does not wait."""
+        """Have a trace that was just made traced; of one that failed, forget what was traced as it was written."""
+        if trace.error is not None:
+            self.forget(trace.prompt_id)
         self._asked.add(trace.prompt_id)
         if self.tracing is not None:
             self.tracing.trace(trace)
+
+    def forget(self, prompt_id: str) -> None:
+        """Trace a prompt's answers no more, and show nothing of them: it failed."""
+        self._asked.add(prompt_id)
+        if self.tracing is not None:
+            self.tracing.follow(None)
+        for key in [key for key in list(self._sketches) if key[0] == prompt_id]:
+            self._sketches.pop(key, None)
+
+    # On the screen's thread
 
     def take(self) -> TracingNote | None:
         """Take in the next thing that tracing tells; None where there is none."""
         note = self.tracing.take() if self.tracing is not None else None
         match note:
             case Traced(borrowing):
-                self._known[borrowing.prompt_id, borrowing.author] = borrowing
+                key = borrowing.prompt_id, borrowing.author
+                self._known[key] = borrowing
+                self._failed.pop(key, None)
+                self._drop_sketches(*key)
                 self._take(borrowing)
-            case TraceFailed(prompt_id, error):
-                self._failed[prompt_id] = error.cause
-                self.problems.append(("A response could not be traced", error))
+            case Sketched(borrowing):
+                # What is finished has been traced, or is about to be.
+                if borrowing.prompt_id not in self._asked:
+                    self._sketches[borrowing.prompt_id, borrowing.author] = borrowing
+            case TraceFailed(prompt_id, author, error):
+                self._drop_sketches(prompt_id, author)
+                if self._failed.get((prompt_id, author)) != error.cause:
+                    self._failed[prompt_id, author] = error.cause
+                    what = f"{author}'s answer to prompt {prompt_id}" if author else f"Rows near prompt {prompt_id}"
+                    self.problems.append((f"{what} could not be {'traced' if author else 'found'}", error))
+            case NotWritten(prompt_id, author, error):
+                self.problems.append((f"What {author} borrowed for prompt {prompt_id} is not on disk", error))
         return note
+
+    def _drop_sketches(self, prompt_id: str, author: str) -> None:
+        for whose in (author, ""):
+            self._sketches.pop((prompt_id, whose), None)
 
     def _take(self, borrowing: Borrowing) -> None:
         self.survey.take_borrowing(borrowing)
         self.carried.take(borrowing)
 
-    def say_waiting(self, prompt_id: str, trace: Trace | None) -> str:
+    def say_waiting(self, prompt_id: str, author: str, trace: Trace | None) -> str:
         """Return why nothing is known of a response: what is being done, or what keeps it from being done."""
         if self.tracing is None:
             return "This response was not traced."
         if trace is not None and trace.error is not None:
             return "What a failed prompt left is not traced."
-        if prompt_id in self._failed:
-            return f"This response could not be traced: {self._failed[prompt_id]}"
+        if (prompt_id, author) in self._failed:
+            return f"This response could not be traced: {self._failed[prompt_id, author]}"
         if said := self.tracing.say():
             return said
-        return "Being traced." if trace is not None else "Traced when it is finished."
+        return "Being traced." if trace is not None else "Traced as it is written."
 
     def judge(self, prompt_id: str, author: str) -> Callable[[Span], Verdict | None]:
         """Return what says a person's verdict on the spans of a response."""

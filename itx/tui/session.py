@@ -11,7 +11,8 @@ from typing import Protocol
 from itx.records import Borrowing, Run, Trace
 from itx.tui.answers import Exchange, Status
 from itx.tui.provenance import Provenance
-from itx.tui.tracing import TracerLoader, Tracing
+from itx.tui.tracer import TracerLoader
+from itx.tui.tracing import Tracing
 
 SCAN_SECONDS = 0.008
 SCAN_LINES = 16

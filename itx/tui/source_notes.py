@@ -8,7 +8,7 @@ from itx.compare.events import Loading
 from itx.tui.provenance import Provenance
 from itx.tui.screens.compare import CompareScreen
 from itx.tui.screens.rows import RowsScreen
-from itx.tui.tracing import Found, IndexFailed, IndexReady, Traced, TracingCrashed
+from itx.tui.tracer import Found, IndexFailed, IndexReady, Sketched, Traced, TracingCrashed
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -35,10 +35,10 @@ class SourceNotes:
         shown = state = False
         while (note := self._provenance.take()) is not None:
             match note:
-                case Traced(borrowing):
+                case Traced(borrowing) | Sketched(borrowing):
                     exchange = self._compare.exchange
                     shown |= exchange is not None and borrowing.prompt_id == exchange.prompt_id
-                    state = True
+                    state |= isinstance(note, Traced)
                 case Found():
                     if isinstance(self._app.screen, RowsScreen):
                         self._app.screen.take(note)
@@ -62,8 +62,8 @@ class SourceNotes:
             self._compare.show_list()
         self._reading = reading
         if shown:
-            self._compare.refresh_exchange()
-        elif state:
+            self._compare.update_spans()
+        if state:
             self._compare.show_panels()
             if self._compare.sorting != "asked":
                 self._compare.show_list()

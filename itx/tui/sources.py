@@ -36,6 +36,19 @@ def subject_at(borrowing: Borrowing | None, position: int | None) -> Subject:
     return next((found for found in borrowing.paraphrases if found.start <= position < found.end), None)
 
 
+def newest_borrowed(borrowing: Borrowing | None) -> Span | None:
+    """Return the borrowed span that ends last: what has just been written, where a response is followed."""
+    spans = borrowing.spans if borrowing is not None else []
+    return max((span for span in spans if span.borrowed), key=lambda span: (span.end, span.start), default=None)
+
+
+def is_same(before: Subject, now: Subject) -> bool:
+    """Return whether two tracings of a growing response mean the same by what is at the cursor."""
+    if isinstance(before, Span) and isinstance(now, Span):
+        return before.start == now.start
+    return before == now
+
+
 def list_sources(borrowing: Borrowing, subject: Subject) -> list[Source]:
     """Return the rows of ``subject``, in their order; without one the neighbours, nearest first."""
     match subject:

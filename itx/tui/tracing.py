@@ -1,7 +1,8 @@
-"""Tracing on a thread of its own: the index loads there, finished responses are traced, rows are searched.
+"""Tracing on a thread of its own: the index loads there, responses are traced, rows are searched.
 
 The screen and the thread share two deques: work goes one way, notes the other. Nothing here waits for the screen, and
-the screen never waits for this.
+the screen never waits for this. What is finished is traced whole, and recorded. What is still being written is
+sketched: at a limited pace, from the newest there is of it, when there is nothing else to do, and recorded nowhere.
 """
 
 from __future__ import annotations
@@ -9,94 +10,48 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from time import monotonic, perf_counter
 
 from itx.compare.events import Loading
-from itx.errors import ItxError
-from itx.records import Borrowing, Neighbour, Response, Trace
+from itx.errors import InputError, ItxError
+from itx.records import Response, Trace
+from itx.tui.growing import Growing
+from itx.tui.tracer import (
+    LIMIT,
+    Found,
+    IndexFailed,
+    IndexReady,
+    NotWritten,
+    Query,
+    Sketched,
+    Traced,
+    TraceFailed,
+    Tracer,
+    TracerLoader,
+    TracingCrashed,
+    TracingNote,
+    Writer,
+)
 
-How = Literal["words", "meaning", "verbatim"]
-LIMIT = 50
-"""Rows that one search finds at most."""
+__all__ = ["Tracer", "TracerLoader", "Tracing"]
 
+PACE_SECONDS = 0.5
+"""Between two sketches of one response."""
+LOOK_SECONDS = 0.1
+"""Between two looks at what is being written."""
+REST = 30
+"""How many times as long as a sketch took the thread rests after it: generation has the interpreter to itself then."""
 
-class Tracer(Protocol):
-    """Where the words of a response occur in the tuning data. Slow: called on the tracing thread only."""
-
-    def borrow(self, trace: Trace, response: Response) -> Borrowing:
-        """Trace one response of a finished trace. Raises ItxError."""
-        ...
-
-    def search(self, text: str, how: How, limit: int) -> list[Neighbour]:
-        """Return the rows that ``text`` finds, best first. Raises ItxError."""
-        ...
-
-
-TracerLoader = Callable[[Callable[[Loading], None]], Tracer]
-"""Opens the index of the tuning data and tells how far it is. Raises ItxError."""
-Writer = Callable[[Borrowing, Response], None]
-"""Records a borrowing beside the run. Raises ItxError."""
-
-
-@dataclass(frozen=True)
-class IndexReady:
-    """Rows can be searched now."""
-
-
-@dataclass(frozen=True)
-class IndexFailed:
-    """The tuning data cannot be traced."""
-
-    error: ItxError
-
-
-@dataclass(frozen=True)
-class Traced:
-    """A response was traced."""
-
-    borrowing: Borrowing
-
-
-@dataclass(frozen=True)
-class TraceFailed:
-    """A response could not be traced, or its borrowing not recorded."""
-
-    prompt_id: str
-    error: ItxError
-
-
-@dataclass(frozen=True)
-class Query:
-    """One search."""
-
-    text: str
-    how: How
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search found, or why it found nothing."""
-
-    query: Query
-    rows: list[Neighbour]
-    error: ItxError | None = None
-
-
-@dataclass(frozen=True)
-class TracingCrashed:
-    """The thread ended in an error that nobody foresaw."""
-
-    error: BaseException
-
-
-TracingNote: TypeAlias = Loading | IndexReady | IndexFailed | Traced | TraceFailed | Found | TracingCrashed
-_Work = Query | tuple[Trace, Response]
+_Finished = tuple[Trace, Response]
+_Work = Query | _Finished | Trace | Growing
 
 
 class Tracing:
-    """The thread, its work and its notes. Searches go before traces; the last search counts."""
+    """The thread, its work and its notes.
+
+    Searches go first, of which the last counts; then what is finished; then the rows near a prompt, the last one asked
+    for first; then what is being written.
+    """
 
     def __init__(self, loader: TracerLoader, write: Writer | None = None) -> None:
         self.loader = loader
@@ -104,7 +59,12 @@ class Tracing:
         self.notes: deque[TracingNote] = deque()
         self.loading: Loading | None = Loading(what="tuning data")
         self.failure: ItxError | None = None
-        self._work: deque[_Work] = deque()
+        self._query: Query | None = None
+        self._finished: deque[_Finished] = deque()
+        self._questions: list[Trace] = []
+        self._growing: Growing | None = None
+        self._due = 0.0
+        """When to look at what is being written again."""
         self._busy = False
         self._ready = False
         self._wake = threading.Condition()
@@ -120,24 +80,39 @@ class Tracing:
         """Begin to load the index."""
         self._thread.start()
 
+    # Work, from any thread; none of it waits
+
     def trace(self, trace: Trace) -> None:
-        """Queue every response of a trace that did not fail. Any thread may call this; it does not wait."""
-        if trace.error is not None:
-            return
+        """Queue every response of a finished trace that did not fail; it is being written no more."""
         with self._wake:
-            self._work.extend((trace, response) for response in trace.responses if response.ids)
+            if self._growing is not None and self._growing.prompt_id == trace.prompt_id:
+                self._growing = None
+            if trace.error is None:
+                self._finished.extend((trace, response) for response in trace.responses if response.ids)
+            self._wake.notify_all()
+
+    def follow(self, growing: Growing | None) -> None:
+        """Sketch a prompt's responses while they are written, from now on, in place of another's; None: no more."""
+        with self._wake:
+            self._growing = growing
+            self._wake.notify_all()
+
+    def find_near(self, question: Trace) -> None:
+        """Queue a prompt that was just asked, for the rows near it."""
+        with self._wake:
+            self._questions.append(question)
             self._wake.notify_all()
 
     def search(self, query: Query) -> None:
-        """Queue a search in place of those that wait."""
+        """Queue a search in place of the one that waits."""
         with self._wake:
-            for waiting in [work for work in self._work if isinstance(work, Query)]:
-                self._work.remove(waiting)
-            self._work.appendleft(query)
+            self._query = query
             self._wake.notify_all()
 
+    # On the screen's thread
+
     def take(self) -> TracingNote | None:
-        """Take the next note in, and return it; None where there is none. On the screen's thread."""
+        """Take the next note in, and return it; None where there is none."""
         try:
             note = self.notes.popleft()
         except IndexError:
@@ -165,12 +140,17 @@ class Tracing:
         return f"Reading the tuning data ({step.what}){share}."
 
     def close(self, seconds: float) -> None:
-        """End; where the index is loaded, what is queued is traced and recorded first, for at most ``seconds``."""
+        """End; where the index is loaded, what is finished is traced and recorded first, for at most ``seconds``."""
         with self._wake:
+            self._drop_what_is_not_kept()
             if self._ready:
-                self._wake.wait_for(lambda: not self._work and not self._busy, seconds)
+                self._wake.wait_for(lambda: not self._finished and not self._busy, seconds)
             self._closing.set()
             self._wake.notify_all()
+
+    def _drop_what_is_not_kept(self) -> None:
+        self._query = self._growing = None
+        self._questions.clear()
 
     # On the tracing thread
 
@@ -183,7 +163,8 @@ class Tracing:
             with self._wake:
                 self._ready = False
                 self._busy = False
-                self._work.clear()
+                self._finished.clear()
+                self._drop_what_is_not_kept()
                 self._wake.notify_all()
             error = sys.exc_info()[1]
             if not finished and error is not None:
@@ -198,33 +179,83 @@ class Tracing:
         self._ready = True
         self.notes.append(IndexReady())
         while (work := self._next()) is not None:
-            self.notes.append(self._do(tracer, work))
+            self._do(tracer, work)
 
     def _next(self) -> _Work | None:
         with self._wake:
             self._busy = False
             self._wake.notify_all()
-            while not self._work and not self._closing.is_set():
-                self._wake.wait()
-            if self._closing.is_set():
-                return None
-            self._busy = True
-            return self._work.popleft()
+            while not self._closing.is_set():
+                work = self._choose()
+                if work is not None:
+                    self._busy = True
+                    return work
+                self._wake.wait(None if self._growing is None else max(0.0, self._due - monotonic()))
+            return None
 
-    def _do(self, tracer: Tracer, work: _Work) -> TracingNote:
-        if isinstance(work, Query):
-            try:
-                return Found(work, tracer.search(work.text, work.how, LIMIT))
-            except ItxError as error:
-                return Found(work, [], error)
-        trace, response = work
+    def _choose(self) -> _Work | None:
+        if self._query is not None:
+            query, self._query = self._query, None
+            return query
+        if self._finished:
+            return self._finished.popleft()
+        if self._questions:
+            return self._questions.pop()
+        return self._growing if monotonic() >= self._due else None
+
+    def _do(self, tracer: Tracer, work: _Work) -> None:
+        match work:
+            case Query():
+                self._search(tracer, work)
+            case Trace():
+                self._sketch(tracer, work, Response(author="", ids=[], text="", finish="length"))
+            case Growing():
+                self._look(tracer, work)
+            case (trace, response):
+                self._trace(tracer, trace, response)
+
+    def _search(self, tracer: Tracer, query: Query) -> None:
+        try:
+            found = Found(query, tracer.search(query.text, query.how, LIMIT))
+        except (ItxError, OSError, ValueError) as error:
+            found = Found(query, [], _name(error))
+        self.notes.append(found)
+
+    def _trace(self, tracer: Tracer, trace: Trace, response: Response) -> None:
         try:
             borrowing = tracer.borrow(trace, response)
-        except ItxError as error:
-            return TraceFailed(trace.prompt_id, error)
+        except (ItxError, OSError, ValueError) as error:
+            self.notes.append(TraceFailed(trace.prompt_id, response.author, _name(error)))
+            return
+        self.notes.append(Traced(borrowing))
         if self.write is not None:
             try:
                 self.write(borrowing, response)
-            except ItxError as error:
-                self.notes.append(TraceFailed(trace.prompt_id, error))
-        return Traced(borrowing)
+            except (ItxError, OSError, ValueError) as error:
+                self.notes.append(NotWritten(trace.prompt_id, response.author, _name(error)))
+
+    def _look(self, tracer: Tracer, growing: Growing) -> None:
+        """Sketch one response of those that are being written, where one has gained words."""
+        began = perf_counter()
+        chosen = growing.choose(monotonic(), PACE_SECONDS)
+        if chosen is not None and not self._sketch(tracer, *chosen):
+            growing.give_up(chosen[1].author)
+        self._due = monotonic() + max(LOOK_SECONDS, REST * (perf_counter() - began))
+
+    def _sketch(self, tracer: Tracer, trace: Trace, response: Response) -> bool:
+        try:
+            self.notes.append(Sketched(tracer.sketch(trace, response)))
+        except (ItxError, OSError, ValueError) as error:
+            self.notes.append(TraceFailed(trace.prompt_id, response.author, _name(error)))
+            return False
+        return True
+
+
+def _name(error: ItxError | OSError | ValueError) -> ItxError:
+    """Return what a person can act on; of an error that nobody foresaw, its kind and what it says."""
+    if isinstance(error, ItxError):
+        return error
+    return InputError(
+        f"{type(error).__name__}: {str(error).rstrip('.')}.",
+        "All else goes on; itx index on the tuning data says whether it can be read.",
+    )

@@ -19,6 +19,8 @@ class View:
     cursor: int | None = None
     borrowing: Borrowing | None = None
     """Where the response's words occur in the tuning data, where it was traced."""
+    settled: bool = True
+    """Whether that is all of it: while a response is written it is a sketch, or only the rows near its prompt."""
 
     @property
     def state(self) -> tuple[object, ...]:

@@ -129,6 +129,8 @@ class Wrapping:
         self._starts: list[int] = []
         self._open_width = 0
         self._positions = 0
+        self._joined: set[int] = set()
+        """Positions whose text begins with what belongs to the cell before."""
 
     @property
     def positions(self) -> int:
@@ -176,6 +178,7 @@ class Wrapping:
         taken = end - len(last.text)
         if taken <= 0:
             return text
+        self._joined.add(self._positions - 1)
         line[place] = last._replace(text=last.text + safe[:taken], width=width)
         self._open_width += width - last.width
         return text[taken:]
@@ -206,6 +209,33 @@ class Wrapping:
         if rest:
             self._starts.append(rest[0].position)
         self._open_width = line_width(rest)
+
+    def rewind(self, position: int) -> int:
+        """Take back ``position`` and what must be wrapped with it again; return the first line taken back.
+
+        What is appended then, from ``positions`` on, is wrapped as if it had been so from the beginning, whatever has
+        changed of it from ``position`` on.
+        """
+        if position >= self._positions:
+            return len(self.lines) - 1
+        line = self.line_of(position)
+        while line and self.lines[line][0].position == position:
+            line -= 1
+        # The word that a line begins with may fit on the line before, once it has changed.
+        line = max(0, line - 1)
+        while line and not self._begins_clean(line):
+            line -= 1
+        self._positions = self._starts[line] if line else 0
+        del self.lines[line:], self._starts[line:]
+        self.lines.append([])
+        self._open_width = 0
+        self._joined = {joined for joined in self._joined if joined < self._positions}
+        return line
+
+    def _begins_clean(self, line: int) -> bool:
+        """Return whether a line begins with a position, of which nothing stands on the line before."""
+        start = self._starts[line]
+        return start not in self._joined and self.lines[line - 1][-1].position != start
 
     def line_of(self, position: int) -> int:
         """Return the index of the last line that shows ``position`` (0 where nothing is shown)."""

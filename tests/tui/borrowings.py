@@ -9,10 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from itx.errors import ItxError
 from itx.records import Borrowing, ControlCount, Example, Neighbour, Null, Paraphrase, Response, Span, Trace
 from itx.runs.recording import Recording
-from itx.tui.tracing import How
+from itx.tui.tracer import How
 from tests.support.traces import build_run, build_trace, write_run
 
 FULL = (
@@ -149,9 +148,13 @@ class FakeTracer:
     """Traces as ``make_borrowing`` does; searches the rows above by substring."""
 
     gate: threading.Event | None = None
-    error: ItxError | None = None
+    error: Exception | None = None
     traced: list[tuple[str, str]] = field(default_factory=list)
     searched: list[tuple[str, How]] = field(default_factory=list)
+    sketched: list[tuple[str, str, str]] = field(default_factory=list)
+    """Of each sketch the prompt, the author, and the text that there was."""
+    sketch_gate: threading.Event | None = None
+    sketch_error: Exception | None = None
 
     def borrow(self, trace: Trace, response: Response) -> Borrowing:
         """Trace one response."""
@@ -161,6 +164,16 @@ class FakeTracer:
             raise self.error
         self.traced.append((trace.prompt_id, response.author))
         return make_borrowing(trace.prompt_id, response)
+
+    def sketch(self, trace: Trace, response: Response) -> Borrowing:
+        """Trace what there is of a response, without controls and paraphrases."""
+        self.sketched.append((trace.prompt_id, response.author, response.text))
+        if self.sketch_gate is not None:
+            self.sketch_gate.wait()
+        if self.sketch_error is not None:
+            raise self.sketch_error
+        found = make_borrowing(trace.prompt_id, response)
+        return msgspec.structs.replace(found, null=Null(), paraphrases=[])
 
     def search(self, text: str, how: How, limit: int) -> list[Neighbour]:
         """Return the rows that have the text."""

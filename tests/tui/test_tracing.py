@@ -19,7 +19,8 @@ from itx.tui.app import CompareApp
 from itx.tui.live import Live, LiveSession
 from itx.tui.screens.rows import RowsScreen
 from itx.tui.session import RecordedSession
-from itx.tui.tracing import Query, Tracer, Tracing
+from itx.tui.tracer import Query, Tracer
+from itx.tui.tracing import Tracing
 from tests.support.traces import build_run, write_run
 from tests.tui.borrowings import FakeTracer, make_borrowing, make_traces
 from tests.tui.conftest import piloted, screen_text, until

@@ -53,10 +53,12 @@ class CompareScreen(Layout):
     def view(self) -> View:
         """What the panels are about."""
         scorer, exchange = self.scorer(self.author, self.other), self._exchange
-        borrowing = None
-        if exchange is not None and self.has_data and self.author in exchange.answers:
-            borrowing = self.session.provenance.find(exchange.prompt_id, self.author)
-        return View(exchange, self.author, scorer, self.thresholds, self.author_pane.place.cursor, borrowing)
+        borrowing, settled = None, True
+        # The rows near a prompt are known before there is an answer to it.
+        if exchange is not None and self.has_data and (exchange.trace is None or self.author in exchange.answers):
+            borrowing, settled = self.session.provenance.look_up(exchange.prompt_id, self.author)
+        cursor = self.author_pane.place.cursor
+        return View(exchange, self.author, scorer, self.thresholds, cursor, borrowing, settled)
 
     def show_prompt(self, index: int) -> None:
         """Show the prompt at ``index``; the cursor is where it was left."""
@@ -111,7 +113,16 @@ class CompareScreen(Layout):
         """Draw what has been gained since the last time."""
         for pane in (self.author_pane, self.other_pane):
             pane.update_text()
+        self._show_panels_at_pace()
+
+    def _show_panels_at_pace(self) -> None:
         self.show_panels(figures=monotonic() - self._figures_drawn >= FIGURES_SECONDS)
+
+    def update_spans(self) -> None:
+        """Draw what has been traced since the last time: brackets and panels, with the person where they are."""
+        for pane, author, _ in self.panes():
+            pane.show_spans(self.drawn(author))
+        self._show_panels_at_pace()
 
     def refresh_exchange(self) -> None:
         """Draw everything anew, with the person where they are."""
@@ -141,7 +152,7 @@ class CompareScreen(Layout):
         if self.rows.display and self.shape.lower:
             waiting = ""
             if view.exchange is not None and view.answer is not None and view.borrowing is None:
-                waiting = self.session.provenance.say_waiting(view.exchange.prompt_id, view.exchange.trace)
+                waiting = self.session.provenance.say_waiting(view.exchange.prompt_id, self.author, view.exchange.trace)
             self.rows.show(view, waiting)
         if figures and self.figures.display and self.shape.lower:
             total = self.session.provenance.survey.total(self.author) if self.has_data else None
@@ -176,7 +187,8 @@ class CompareScreen(Layout):
                 found.add("finished")
         if self.has_data:
             found.add("data")
-            if self._exchange is not None and self.view().borrowing is not None:
+            view = self.view()
+            if view.answer is not None and view.borrowing is not None:
                 found.add("traced")
         if len(self.session.items) > 1:
             found.add("many")

@@ -11,7 +11,7 @@ from itx.tui.screens.marking import Judgement, MarkingScreen
 from itx.tui.screens.rows import RowsScreen
 from itx.tui.spans import Drawn, draw_spans, span_at
 from itx.tui.survey import SORTING_NAMES, SORTINGS, Sorting
-from itx.tui.tracing import Query
+from itx.tui.tracer import Query
 from itx.tui.widgets.rows import RowsPanel, Verdicts
 
 SPAN_VERDICTS: tuple[tuple[Verdict, str], ...] = (
@@ -89,7 +89,7 @@ class Origins(Commands):
         if self._exchange is None or not self.has_data:
             return draw_spans(None, lambda _: None)
         provenance, prompt_id = self.session.provenance, self._exchange.prompt_id
-        borrowing = provenance.find(prompt_id, author)
+        borrowing, _ = provenance.look_up(prompt_id, author)
         return draw_spans(borrowing, provenance.judge(prompt_id, author), every=self._every_span)
 
     def _redraw(self) -> None:
@@ -108,9 +108,13 @@ class Origins(Commands):
         if pane.drawn.stretches:
             self.tell(f"No borrowed span further {'up' if back else 'down'}.", brief=True)
             return
-        borrowing = self.view().borrowing
-        traced = "; a shows the spans that other rows have." if borrowing is not None and borrowing.spans else "."
-        self.tell(f"Nothing in this response is borrowed{traced}", brief=True)
+        self.tell(self._say_no_span(), brief=True)
+
+    def _say_no_span(self) -> str:
+        """Return why there is no span to go to."""
+        view = self.view()
+        traced = "; a shows the spans that other rows have." if view.borrowing and view.borrowing.spans else "."
+        return f"Nothing in this response is borrowed{'' if view.settled else ' so far'}{traced}"
 
     def action_next_borrowed(self) -> None:
         """Go to the next borrowed span."""
@@ -142,7 +146,12 @@ class Origins(Commands):
         view = self.view()
         span = span_at(view.borrowing, view.cursor)
         if span is None:
-            self.tell("No span of the tuning data is at the cursor: b goes to one.", brief=True)
+            near = "No span of the tuning data is at the cursor"
+            drawn = self.author_pane.drawn.stretches
+            self.tell(f"{near}: b and B go to one." if drawn else f"{near}. {self._say_no_span()}", brief=True)
+            return
+        if not view.settled:  # a mark is of the span's first and last word, and this one may still grow
+            self.tell("Marks wait until the answer is whole and traced.", brief=True)
             return
         source = self.rows.source if self.focused is self.rows else None
         row = source.row if source is not None else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -17,7 +19,7 @@ from itx.tui.palette import Palette, Signs
 from itx.tui.provenance import Provenance
 from itx.tui.shape import WIDE
 from itx.tui.terminal import frames_are_waiting
-from itx.tui.tracing import LIMIT, Found, Query
+from itx.tui.tracer import LIMIT, Found, Query
 from itx.tui.widgets.bars import Keys
 from itx.tui.widgets.found import Modes, Results, WholeRow
 from itx.tui.wording import cut
@@ -33,7 +35,14 @@ _KEYS = (
 
 
 class RowsScreen(Screen[Query]):
-    """Asks the tracing thread; without one, the rows that the run carries are searched here."""
+    """Asks the tracing thread; without one, the rows that the run carries are searched on a thread for that search."""
+
+    class Searched(Message):
+        """The rows that the run carries were searched."""
+
+        def __init__(self, found: Found) -> None:
+            super().__init__()
+            self.found = found
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", show=False),
@@ -111,14 +120,22 @@ class RowsScreen(Screen[Query]):
             return
         self.asked = query = Query(text, self._modes.how)
         if self._carried:
-            rows = self.provenance.carried.search(text, LIMIT)
-            reading = " They are still being read: Enter searches again." if self.provenance.is_reading else ""
-            self.take(Found(query, rows), f"{self._say_state()}\n\nNo row has these words.{reading}")
+            self._show([], "Searching.")
+            self.run_worker(partial(self._search_carried, query), thread=True, exclusive=True, group="search")
             return
         assert self.provenance.tracing is not None
         waiting = self.provenance.tracing.say()
         self._show([], f"Searching. {waiting}".strip())
         self.provenance.tracing.search(query)
+
+    def _search_carried(self, query: Query) -> None:
+        """On a thread of its own: every row is folded the first time."""
+        self.post_message(self.Searched(Found(query, self.provenance.carried.search(query.text, LIMIT))))
+
+    def on_rows_screen_searched(self, event: Searched) -> None:
+        """Show what was found among the rows that the run carries."""
+        reading = " They are still being read: Enter searches again." if self.provenance.is_reading else ""
+        self.take(event.found, f"{self._say_state()}\n\nNo row has these words.{reading}")
 
     def take(self, found: Found, nothing: str = "No row was found.") -> None:
         """Show what was found, unless something else has been asked since."""

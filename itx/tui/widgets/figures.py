@@ -106,11 +106,14 @@ class FiguresPanel(Panel):
     def _write_borrowed(self, view: View, width: int) -> list[Text]:
         """Return the borrowed words of the response and of all of its author's, each with what a control has."""
         lines: list[Text] = []
-        if view.borrowing is not None:
+        if view.borrowing is not None and (view.settled or view.borrowing.candidates):
             share = share_of(view.borrowing)
-            said = f" of {share.words} words"
+            said = f" of {share.words} words{'' if view.settled else ' so far'}"
             extra = f", raised {view.borrowing.raised}" if share.borrowed else ""
-            lines.append(self._write_share("borrowed ", f"{share.borrowed}", said, share, extra, width))
+            counted = view.settled  # a control is counted when the response is whole
+            lines.append(
+                self._write_share("borrowed ", f"{share.borrowed}", said, share, extra, width, controlled=counted)
+            )
         if self.total is not None and self.total.words:
             total = self.total
             rate = f"{100 * total.borrowed / total.words:.1f} %"
@@ -118,14 +121,23 @@ class FiguresPanel(Panel):
         return lines
 
     def _write_share(
-        self, label: str, figure: str, said: str, share: Share, extra: str, width: int, *, rate: bool = False
+        self,
+        label: str,
+        figure: str,
+        said: str,
+        share: Share,
+        extra: str,
+        width: int,
+        *,
+        rate: bool = False,
+        controlled: bool = True,
     ) -> Text:
         """Return a figure with its control; what does not fit is left out, what explains first."""
         faint = self.palette.faint
         null = ""
         if share.expected is not None:
             null = f" (null {100 * share.expected / share.words:.1f} %)" if rate else f" (null {share.expected:.1f})"
-        elif share.words:
+        elif share.words and controlled:
             null = " (no null)"
         named = null[:-1] + f", {share.control})" if share.control else null
         for name, middle, control, tail in (

@@ -9,7 +9,7 @@ from rich.text import Text
 from itx.records import Neighbour
 from itx.text import sanitise
 from itx.tui.palette import Palette, Signs
-from itx.tui.tracing import How, Query
+from itx.tui.tracer import How, Query
 from itx.tui.widgets.bars import Line
 from itx.tui.widgets.panel import LongPanel, Panel
 from itx.tui.wording import cut, flow, pad, wrap_text

@@ -14,7 +14,7 @@ from itx.records import Borrowing, Paraphrase, Span, Verdict
 from itx.report.wording import say_count
 from itx.text import sanitise
 from itx.tui.palette import Palette, Signs
-from itx.tui.sources import Source, Subject, list_sources, subject_at
+from itx.tui.sources import Source, Subject, is_same, list_sources, newest_borrowed, subject_at
 from itx.tui.spans import Judge
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
@@ -53,15 +53,34 @@ class RowsPanel(Panel):
         self._match_line = 0
 
     def show(self, view: View, waiting: str) -> None:
-        """Show the rows at the view's cursor; without a tracing of the response, ``waiting``."""
+        """Show the rows at the view's cursor; without a tracing of the response, ``waiting``.
+
+        While a response is written and followed, the rows are those of what was borrowed last.
+        """
         subject = subject_at(view.borrowing, view.cursor)
+        if view.cursor is None and not view.settled:
+            subject = newest_borrowed(view.borrowing)
         state = (id(view.borrowing), subject, waiting)
         if state == self._state:
             return
+        before = self.source if self._goes_on(view.borrowing, subject) else None
         self._state = state
         self.borrowing, self.subject, self.waiting = view.borrowing, subject, waiting
         self.sources = list_sources(view.borrowing, subject) if view.borrowing is not None else []
-        self._choose(0)
+        rows = [source.row for source in self.sources]
+        kept = rows.index(before.row) if before is not None and before.row in rows else None
+        if kept is not None and self.has_focus:  # the person reads on where they are
+            self.chosen = kept
+            self.redraw()
+        else:
+            self._choose(kept or 0)
+
+    def _goes_on(self, borrowing: Borrowing | None, subject: Subject) -> bool:
+        """Return whether ``borrowing`` is of the same response as before, which has grown, and of the same in it."""
+        before = self.borrowing
+        if before is None or borrowing is None or before.prompt_id != borrowing.prompt_id:
+            return False
+        return before.author in ("", borrowing.author) and is_same(self.subject, subject)
 
     @property
     def source(self) -> Source | None:
