@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from itx.compare.context import ContextMaker
 from itx.compare.decoding import Chooser
@@ -31,21 +31,25 @@ def measure_floors(
             continue
         measured.add(precision)
         tell(f"measuring the noise floor of {engine.name} in {engine.quantization or engine.dtype}")
-        floor = _measure(engine, contexts, chunk)
+        floor = measure_distance(engine, engine, contexts, chunk)
         if floor is not None:
             floors.append(floor)
     return floors
 
 
-def _measure(engine: Engine, contexts: ContextMaker, chunk: int) -> Floor | None:
-    """Return the engine's floor over about 32 positions: of one response, or of several where it soon ends them."""
+def measure_distance(author: Engine, scorer: Engine, contexts: ContextMaker, chunk: int) -> Floor | None:
+    """Return how far what ``author`` writes lies from ``scorer``, over about 32 positions: ``author``'s noise floor
+    where both are one. Of one response, or of several where it soon ends them; None where the window has no room.
+
+    Two engines of one name share a context. Raises ItxError where a prompt of the measurement does.
+    """
     divergences: list[float] = []
     ranks: list[int] = []
     for text in _PROMPTS:
-        context = contexts.make(Prompt(id="floor", prompt=text))[engine.name]
-        response = _respond(engine, context, chunk, POSITIONS - len(ranks))
+        made = contexts.make(Prompt(id="floor", prompt=text))
+        response = _respond(author, scorer, made, chunk, POSITIONS - len(ranks))
         if response is not None:
-            score = response.scores[engine.name]
+            score = response.scores[scorer.name]
             divergences += score.kl_author_scorer[: response.length]
             ranks += score.rank[: response.length]
         if len(ranks) >= POSITIONS:
@@ -53,27 +57,30 @@ def _measure(engine: Engine, contexts: ContextMaker, chunk: int) -> Floor | None
     if not ranks:
         return None
     return Floor(
-        model=engine.name,
-        dtype=engine.quantization or engine.dtype,
+        model=author.name,
+        dtype=author.quantization or author.dtype,
         kl_mean=round_figure(sum(divergences) / len(divergences)),
         unshifted=round_figure(sum(rank == 1 for rank in ranks) / len(ranks)),
         positions=len(ranks),
     )
 
 
-def _respond(engine: Engine, context: Context, chunk: int, limit: int) -> Response | None:
-    """Return the engine's greedy response, scored by itself; None where its window has no room for one."""
-    room = limit if engine.window is None else min(limit, engine.window - len(context.ids))
+def _respond(
+    author: Engine, scorer: Engine, contexts: Mapping[str, Context], chunk: int, limit: int
+) -> Response | None:
+    """Return the author's greedy response as scored by the scorer; None where a window has no room for one."""
+    rooms = [engine.window - len(contexts[engine.name].ids) for engine in (author, scorer) if engine.window is not None]
+    room = min([limit, *rooms])
     if room < 1:
         return None
     writing = Writing(
-        engine,
-        [engine],
-        {engine.name: context},
+        author,
+        [scorer],
+        contexts,
         chunk=chunk,
-        width=engine.vocab_size,
+        width=min(author.vocab_size, scorer.vocab_size),
         limit=room,
-        chooser=Chooser(Decoding(), "floor", engine.name),
+        chooser=Chooser(Decoding(), "floor", author.name),
         name_ids=lambda tops, ids: {},
     )
     while writing.finish is None:

@@ -33,22 +33,36 @@ def check_ids(base: Engine, tuned: Sequence[Engine]) -> list[str]:
     for engine in tuned:
         # Not by fingerprint: it is of the tokenizer's file, and its config beside it adds tokens, too.
         if engine.vocabulary is not base.vocabulary:
-            _check_probes(base, engine)
-            warnings += _check_symbols(base, engine)
+            compare_texts(base.vocabulary, engine.vocabulary, engine.name)
+            warnings += compare_symbols(base.vocabulary, engine.vocabulary, engine.name)
         if engine.vocab_size != base.vocab_size:
             common = min(engine.vocab_size, base.vocab_size)
             warnings.append(
                 f"{engine.name} has {engine.vocab_size} logit columns and base {base.vocab_size}: "
                 f"they are compared over the common {common} ids."
             )
-        if engine.eos != base.eos:
-            warnings.append(
-                f"{engine.name} ends its responses with {_name_ids(engine)} and base with {_name_ids(base)}: "
-                "each stops at its own."
-            )
-        if engine.dtype != base.dtype:
-            warnings.append(f"{engine.name} computes in {engine.dtype} and base in {base.dtype}: rounding adds shift.")
+        warnings += compare_ends(base.vocabulary, base.eos, engine.vocabulary, engine.eos, engine.name)
+        warnings += compare_precision(base, engine)
     return warnings
+
+
+def compare_ends(
+    mine: Vocabulary, ends: frozenset[int], theirs: Vocabulary, others: frozenset[int], name: str
+) -> list[str]:
+    """Return a warning where base (``mine``, ``ends``) and the model ``name`` end their responses with other ids."""
+    if ends == others:
+        return []
+    return [
+        f"{name} ends its responses with {_name_ids(theirs, others)} and base with {_name_ids(mine, ends)}: "
+        "each stops at its own."
+    ]
+
+
+def compare_precision(base: Engine, engine: Engine) -> list[str]:
+    """Return a warning where two models compute in other dtypes, whose rounding would count as shift."""
+    if engine.dtype == base.dtype:
+        return []
+    return [f"{engine.name} computes in {engine.dtype} and base in {base.dtype}: rounding adds shift."]
 
 
 def check_effect(base: Engine, tuned: Sequence[Engine], ids: Sequence[int]) -> list[str]:
@@ -85,26 +99,24 @@ def check_context(engine: Engine, ids: Sequence[int]) -> list[str]:
     return []
 
 
-def _name_ids(engine: Engine) -> str:
-    if not engine.eos:
-        return "nothing"
-    return ", ".join(f"{engine.vocabulary.piece(token)} ({token})" for token in sorted(engine.eos))
+def _name_ids(vocabulary: Vocabulary, ids: frozenset[int]) -> str:
+    return ", ".join(f"{vocabulary.piece(token)} ({token})" for token in sorted(ids)) or "nothing"
 
 
-def _check_probes(base: Engine, engine: Engine) -> None:
+def compare_texts(base: Vocabulary, vocabulary: Vocabulary, name: str) -> None:
+    """Raise MismatchError where base and the model ``name`` read a probe text as other ids: where they first differ."""
     for probe in PROBES:
-        mine, theirs = base.vocabulary.encode(probe), engine.vocabulary.encode(probe)
+        mine, theirs = base.encode(probe), vocabulary.encode(probe)
         if mine == theirs:
             continue
         place = next(
             (place for place, (one, other) in enumerate(zip(mine, theirs, strict=False)) if one != other),
             min(len(mine), len(theirs)),
         )
-        before = "".join(base.vocabulary.piece(token) for token in mine[:place])
+        before = "".join(base.piece(token) for token in mine[:place])
         raise MismatchError(
-            f"base and {engine.name} do not share a tokenizer: after {before[-40:]!r} base reads "
-            f"{_name_piece(base.vocabulary, mine, place)} and {engine.name} "
-            f"{_name_piece(engine.vocabulary, theirs, place)}.",
+            f"base and {name} do not share a tokenizer: after {before[-40:]!r} base reads "
+            f"{_name_piece(base, mine, place)} and {name} {_name_piece(vocabulary, theirs, place)}.",
             _REFUSAL,
         )
 
@@ -115,20 +127,23 @@ def _name_piece(vocabulary: Vocabulary, ids: Sequence[int], place: int) -> str:
     return f"{vocabulary.piece(ids[place])!r} ({ids[place]})"
 
 
-def _check_symbols(base: Engine, engine: Engine) -> list[str]:
-    """Compare all ids that both sides know, and return warnings on the others and on renamed ones."""
-    mine, theirs = base.vocabulary.symbols, engine.vocabulary.symbols
+def compare_symbols(base: Vocabulary, vocabulary: Vocabulary, name: str) -> list[str]:
+    """Compare all ids that base and the model ``name`` know, and return warnings on the others and on renamed ones.
+
+    Raises MismatchError where an id means something else.
+    """
+    mine, theirs = base.symbols, vocabulary.symbols
     places = {symbol: token for token, symbol in mine.items()}
     others = {symbol: token for token, symbol in theirs.items()}
-    reserved = base.vocabulary.added & engine.vocabulary.added
+    reserved = base.added & vocabulary.added
     renamed: list[str] = []
     for token in sorted(mine.keys() & theirs.keys()):
         if mine[token] == theirs[token]:
             continue
-        one, other = base.vocabulary.piece(token), engine.vocabulary.piece(token)
+        one, other = base.piece(token), vocabulary.piece(token)
         if one == other:
             continue
-        said = f"{one!r} for base and {other!r} for {engine.name}"
+        said = f"{one!r} for base and {other!r} for {name}"
         if token not in reserved or mine[token] in others or theirs[token] in places:
             raise MismatchError(f"The id {token} is {said}.", _REFUSAL)
         renamed.append(f"{token} ({said})")
@@ -138,9 +153,9 @@ def _check_symbols(base: Engine, engine: Engine) -> list[str]:
             f"{len(renamed)} added tokens have other names: {'; '.join(renamed[:3])}{' …' * (len(renamed) > 3)}."
         )
     for longer, shorter, count in (
-        (engine, base, len(theirs.keys() - mine.keys())),
-        (base, engine, len(mine.keys() - theirs.keys())),
+        (name, "base", len(theirs.keys() - mine.keys())),
+        ("base", name, len(mine.keys() - theirs.keys())),
     ):
         if count:
-            warnings.append(f"{longer.name} has {count} added tokens that {shorter.name} lacks.")
+            warnings.append(f"{longer} has {count} added tokens that {shorter} lacks.")
     return warnings
