@@ -146,7 +146,7 @@ class Wrapping:
         """Append the next position; return the index of the first line that changed."""
         position = self._positions
         self._positions += 1
-        first_changed = len(self.lines) - 1
+        first_changed = max(0, min(len(self.lines) - 1, self._find_last()[0]))
         cells = self._cells_of(piece, position)
         for cell in cells:
             self.place(cell)
@@ -163,12 +163,10 @@ class Wrapping:
 
     def _join_to_last(self, text: str) -> str:
         """Give the last cell what extends its grapheme (a combining mark, a joiner); return the rest of ``text``."""
-        line = self.lines[-1]
         if not text or text.isascii():
             return text
-        place = len(line) - 1
-        while place >= 0 and line[place].kind is Kind.CLOSE:
-            place -= 1
+        index, place = self._find_last()
+        line = self.lines[index]
         if place < 0 or line[place].kind is not Kind.TEXT:
             return text
         last = line[place]
@@ -180,8 +178,20 @@ class Wrapping:
             return text
         self._joined.add(self._positions - 1)
         line[place] = last._replace(text=last.text + safe[:taken], width=width)
-        self._open_width += width - last.width
+        if line is self.lines[-1]:
+            self._open_width += width - last.width
         return text[taken:]
+
+    def _find_last(self) -> tuple[int, int]:
+        """Return the line and the place in it of the last cell that is no closing bracket; place -1 where none is."""
+        for index in (len(self.lines) - 1, len(self.lines) - 2):
+            line = self.lines[index] if index >= 0 else []
+            place = len(line) - 1
+            while place >= 0 and line[place].kind is Kind.CLOSE:
+                place -= 1
+            if place >= 0 or not line:  # on a very narrow pane a bracket may stand alone on a line
+                return index, place
+        return index, -1
 
     def place(self, cell: Cell) -> None:
         """Put a cell after the last one, opening a line where it does not fit."""

@@ -106,6 +106,36 @@ def test_the_rarest_borrowed_span_owns_a_position(entries: list[tuple[int, int, 
             assert span_at(borrowing, position) == owners[position]
 
 
+@settings(max_examples=400, deadline=None)
+@given(PIECES, WIDTHS, SPANS, SPANS, st.integers(0, 40))
+def test_brackets_that_change_are_wrapped_as_if_they_had_been_there(
+    pieces: list[str],
+    width: int,
+    before: list[tuple[int, int, int, bool]],
+    after: list[tuple[int, int, int, bool]],
+    keep: int,
+) -> None:
+    # The first ``keep`` positions have the same brackets before and after, as when a response has grown.
+    old, new = (draw_spans(make(entries), unmarked, every=True) for entries in (before, after))
+    openings = {place: old.openings[place] for place in old.openings if place < keep}
+    closings = {place: old.closings[place] for place in old.closings if place < keep}
+    openings |= {place: new.openings[place] for place in new.openings if place >= keep}
+    closings |= {place: new.closings[place] for place in new.closings if place >= keep}
+    drawn = Drawn(openings=openings, closings=closings)
+    wrapping = wrap(pieces, width, old)
+    kept = [list(line) for line in wrapping.lines]
+    first = wrapping.rewind(keep)
+    for place in range(wrapping.positions, len(pieces)):
+        opening, closing = drawn.openings.get(place, ""), drawn.closings.get(place, "")
+        wrapping.append(Piece(pieces[place], opening=opening, closing=closing))
+    whole = wrap(pieces, width, drawn)
+    assert wrapping.lines == whole.lines
+    assert wrapping.lines[:first] == kept[:first]
+    assert [wrapping.line_of(place) for place in range(len(pieces))] == [
+        whole.line_of(place) for place in range(len(pieces))
+    ]
+
+
 def test_a_bracket_stays_with_its_word_and_leaves_blanks_outside() -> None:
     wrapping = Wrapping(12)
     for piece in (

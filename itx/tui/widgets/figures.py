@@ -109,8 +109,8 @@ class FiguresPanel(Panel):
         if view.borrowing is not None and (view.settled or view.borrowing.candidates):
             share = share_of(view.borrowing)
             said = f" of {share.words} words{'' if view.settled else ' so far'}"
-            extra = f", raised {view.borrowing.raised}" if share.borrowed else ""
-            counted = view.settled  # a control is counted when the response is whole
+            counted = view.settled  # what is raised is known, and a control counted, when the response is whole
+            extra = f", raised {view.borrowing.raised}" if share.borrowed and counted else ""
             lines.append(
                 self._write_share("borrowed ", f"{share.borrowed}", said, share, extra, width, controlled=counted)
             )

@@ -11,7 +11,7 @@ from itx.report.wording import say_nats, say_probability
 from itx.tui.palette import Palette, Signs
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
-from itx.tui.wording import cut, draw_bar, flow, pad, quote
+from itx.tui.wording import cut, draw_bar, flow, pad, quote, wrap_text
 
 NAME_CELLS = 12
 """A model's name between figures is cut to these, or to what the panel's width leaves: a figure never is."""
@@ -44,7 +44,7 @@ class TokenPanel(Panel):
         if view is None or view.answer is None or view.exchange is None or not view.answer.length:
             return []
         if view.cursor is None:
-            return [Text("No token chosen: n, h or l puts the cursor on one.", style=faint)]
+            return wrap_text(Text("No token chosen: n, h or l puts the cursor on one.", style=faint), width)
         lines = [self._write_identity(view, width)]
         if view.score is None or view.cursor >= len(view.score.rank):
             return [*lines, Text(f"Not scored by {view.scorer} yet.", style=faint)]
