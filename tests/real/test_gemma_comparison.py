@@ -49,9 +49,10 @@ def test_every_figure_of_the_trio_agrees(gemma_trio: Trio) -> None:
 def test_float32_is_as_near_as_its_steps_allow(gemma_trio: Trio, record_property: pytest.RecordProperty) -> None:
     """Ranks agree; a divergence is beyond the bound at one position in a hundred at most, and by three times at most.
 
-    One channel of Gemma's residual stream reaches 1e5, where float32 has steps of 0.008, so that a logit is up to
-    1.5e-4 off, whatever way transformers runs it: at position 12 of the first LoRA answer (KL 0.008 nats) that gives
-    1.1e-6 to 2.1e-6. Of the recorded run's 18,628 positions three are beyond the bound, by 1.93 times at most.
+    One channel of Gemma's residual stream reaches 1e5, where float32 has steps of 0.008, and every product rounds: a
+    logit is up to 1.5e-4 off, whatever way transformers runs it. At position 12 of the first LoRA answer (KL 0.008
+    nats) that gives 1.1e-6 to 2.1e-6. Of the recorded run's 18,628 positions three are beyond the bound, by 1.93 times
+    at most.
     """
     tuned: dict[str, Path | str] = {"lora": gemma_trio.lora, "full": gemma_trio.full}
     _, traces = compare(gemma_trio.base, tuned, ASKED[:1], length=40)
