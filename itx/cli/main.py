@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from itx import __version__
-from itx.cli import compare, export, index, recorded, report, run, trace
+from itx.cli import compare, doctor, export, index, recorded, report, run, trace
 from itx.errors import EXIT_FAILED, ItxError
 
 _INTERRUPTED = 130
@@ -53,6 +53,7 @@ app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("index")(index.index)
 app.command("trace")(trace.trace)
+app.command("doctor")(doctor.doctor)
 
 
 def _fail(error: ItxError) -> NoReturn:

@@ -39,7 +39,7 @@ def share_weights(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model, memo)
 
 
-def _unshare(model: nn.Module, names: Iterable[str]) -> None:
+def own_weights(model: nn.Module, names: Iterable[str]) -> None:
     """Give the named parameters memory of their own wherever ``model`` holds them; tied weights stay tied."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     copies: dict[int, nn.Parameter] = {}
@@ -75,7 +75,7 @@ def _resize(model: PreTrainedModel, shapes: dict[str, list[int]]) -> None:
     if not found or found == {embeddings[0].shape[0]}:
         return
     held = {id(weight) for weight in embeddings}
-    _unshare(model, [name for name, value in model.named_parameters() if id(value) in held])
+    own_weights(model, [name for name, value in model.named_parameters() if id(value) in held])
     model.resize_token_embeddings(max(found), mean_resizing=False)
 
 
@@ -106,7 +106,7 @@ def attach_adapter(base: PreTrainedModel, folder: Path, file: Path, text: str) -
     _resize(shared, shapes)
     own = {name for name, _ in shared.named_parameters(remove_duplicate=False)}
     plain = {name.removeprefix(_PREFIX).replace(".base_layer.", ".") for name in shapes}
-    _unshare(shared, sorted(own & plain))
+    own_weights(shared, sorted(own & plain))
     device = next(base.parameters()).device
     try:
         with warnings.catch_warnings():
