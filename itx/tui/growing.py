@@ -82,7 +82,7 @@ def cut_response(answer: Answer) -> Response:
     """
     text = answer.text
     if answer.end is None:
-        text = text[: find_open_word(text)]
+        text = text[: find_end(text)]
     return Response(
         author=answer.author,
         ids=list(answer.ids),
@@ -95,9 +95,13 @@ def cut_response(answer: Answer) -> Response:
     )
 
 
-def find_open_word(text: str) -> int:
-    """Return where the last word of ``text`` begins: what comes next may change it, as ``don`` becomes ``don't``."""
+def find_end(text: str) -> int:
+    """Return where the words of ``text`` end that nothing can change any more: all but the last.
+
+    What comes next may change that one, as ``don`` becomes ``don't``. What stands behind the last but one is left out,
+    too: without what follows, the sign of ``C+1`` would belong to its first word.
+    """
     from itx.data.folding import fold
 
-    starts = fold(text).starts
-    return starts[-1] if starts else 0
+    folded = fold(text)
+    return max((end for end in folded.ends if end <= folded.starts[-1]), default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from itx.records import Borrowing, Example, Mark, Neighbour, Span
 from itx.runs.marks import MarkBook
 from itx.runs.recording import Recording
 from itx.tui.actions import ACTIONS
+from itx.tui.app import CompareApp
+from itx.tui.carried import CarriedRows
 from itx.tui.screens.marking import MarkingScreen
 from itx.tui.screens.rows import RowsScreen
 from itx.tui.spans import draw_spans
@@ -29,7 +32,7 @@ from tests.tui.borrowings import (
     record_borrowings,
     write_borrowings,
 )
-from tests.tui.conftest import piloted, screen_text, until
+from tests.tui.conftest import DEADLINE, piloted, screen_text, until
 from tests.tui.test_hostile import EVIL, assert_clean
 
 SIZES = [(120, 40), (80, 24), (100, 24), (200, 50)]
@@ -250,6 +253,20 @@ async def test_marks_are_written_at_once_and_seen_again(recording: Recording) ->
     assert verdicts == [("rejected", "rows.jsonl#812")]
 
 
+def said(app: CompareApp) -> list[str]:
+    return [note.message for note in app._notifications]
+
+
+async def test_what_m_says_where_there_is_nothing_to_mark_is_true(recording: Recording) -> None:
+    async with piloted(recording, (120, 40)) as (app, pilot):
+        await pilot.press("g", "m")
+        assert said(app) == ["No span of the tuning data is at the cursor: b and B go to one."]
+        await pilot.press("J", "m")
+        assert app.compare.author_pane.drawn.stretches == ()
+        assert said(app) == ["No span of the tuning data is at the cursor. Nothing in this response is borrowed."]
+        assert len(app.screen_stack) == 1
+
+
 async def test_a_marked_span_that_is_not_borrowed_is_drawn(recording: Recording) -> None:
     response = recording.trace("1").response("full")
     assert response is not None
@@ -321,6 +338,44 @@ async def test_the_rows_that_the_run_carries_are_searched_by_words(recording: Re
         await until(pilot, lambda: "rows.jsonl#812" in screen_text(app))
         await pilot.press("j", "k", "G", "space", "escape")
         assert len(app.screen_stack) == 1
+
+
+async def test_keys_go_on_while_carried_rows_are_searched(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+    search = CarriedRows.search
+
+    def wait(rows: CarriedRows, text: str, limit: int) -> list[Neighbour]:
+        begun.set()
+        gate.wait(DEADLINE)
+        return search(rows, text, limit)
+
+    monkeypatch.setattr(CarriedRows, "search", wait)
+    async with piloted(recording, (120, 40)) as (app, pilot):
+        await until(pilot, lambda: app.session.provenance.has_read and not app.session.provenance.is_reading)
+        await pilot.press("g", "s", *"meadow", "enter")
+        await until(pilot, begun.is_set)
+        assert "Searching." in flat(screen_text(app))
+        await pilot.press(*" swamp")
+        assert "meadow swamp" in flat(screen_text(app))
+        gate.set()
+        await until(pilot, lambda: "1 of 1 row" in flat(screen_text(app)))
+
+
+def test_carried_rows_are_found_the_rarest_words_first_also_while_others_come() -> None:
+    rows = CarriedRows()
+    texts = {"a": "the red fox", "b": "the red hen", "c": "the barn", "d": "a longer barn owl"}
+    for name, text in texts.items():
+        near = [Neighbour(row=name, score=0.0, text=text)]
+        rows.take(Borrowing(prompt_id=name, author="full", neighbours=near))
+        assert [found.row for found in rows.search(text, 1)] == [name]
+    assert [found.row for found in rows.search("Red, hen!", 9)] == ["b", "a"]
+    assert rows.search("red hen", 9)[0].score == pytest.approx(1.0)
+    longer = Neighbour(row="a", score=0.0, text="the red fox and the owl")
+    rows.take(Borrowing(prompt_id="e", author="full", neighbours=[longer]))
+    assert {found.row for found in rows.search("owl", 9)} == {"a", "d"}
+    assert rows.search("nothing", 9) == []
 
 
 # Prompts

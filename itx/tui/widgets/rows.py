@@ -55,11 +55,11 @@ class RowsPanel(Panel):
     def show(self, view: View, waiting: str) -> None:
         """Show the rows at the view's cursor; without a tracing of the response, ``waiting``.
 
-        While a response is written and followed, the rows are those of what was borrowed last.
+        While a response is written and followed, the rows are those of what was borrowed last, unless they are read.
         """
         subject = subject_at(view.borrowing, view.cursor)
         if view.cursor is None and not view.settled:
-            subject = newest_borrowed(view.borrowing)
+            subject = self._find_again(view.borrowing) if self.has_focus else newest_borrowed(view.borrowing)
         state = (id(view.borrowing), subject, waiting)
         if state == self._state:
             return
@@ -74,6 +74,10 @@ class RowsPanel(Panel):
             self.redraw()
         else:
             self._choose(kept or 0)
+
+    def _find_again(self, borrowing: Borrowing | None) -> Subject:
+        spans = borrowing.spans if borrowing is not None else []
+        return next((span for span in spans if is_same(self.subject, span)), None)
 
     def _goes_on(self, borrowing: Borrowing | None, subject: Subject) -> bool:
         """Return whether ``borrowing`` is of the same response as before, which has grown, and of the same in it."""
