@@ -50,7 +50,9 @@ def doctor(
     from itx.errors import EXIT_FAILED
     from itx.text import escape_json
 
-    request = Settings(
+    settings = Settings(
+        data=data,
+        columns=columns,
         context=context,
         chat_template=chat_template,
         system_prompt=system_prompt,
@@ -59,8 +61,9 @@ def doctor(
         threads=threads,
         chunk=chunk,
         trust_remote_code=trust_remote_code,
-    ).request(references)
-    exchanges, found = (None, []) if data is None else _read_exchanges(data, sources.parse_columns(columns))
+    )
+    request, choice = settings.request(references), settings.choose_data()
+    exchanges, found = (None, []) if choice is None else _read_exchanges(choice.reference, choice.columns)
     told: set[str] = set()
 
     def tell(what: str) -> None:
@@ -80,13 +83,11 @@ def doctor(
 
 def _read_exchanges(data: str, columns: Mapping[str, str] | None) -> tuple[list[Exchange] | None, list[Finding]]:
     """Return rows to try templates on, or what is wrong with the data. Raises UsageError for what is not there."""
-    from itx.cli.encoding import check_text
     from itx.data.reading import read_rows
     from itx.doctor.finding import failed, passed, refused
     from itx.doctor.fitting import choose_rows
     from itx.errors import ItxError, UsageError
 
-    check_text("--data", data, "Rename the file, or link to it by a name in UTF-8 (ln -s).")
     try:
         exchanges = choose_rows(read_rows(data, columns))
     except UsageError:

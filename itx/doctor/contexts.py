@@ -12,7 +12,7 @@ from itx.errors import ItxError
 from itx.models.contract import Vocabulary
 from itx.records import Message
 
-_ASKED, _ANSWERED = "Qzx", "Vjk"
+_ASKED, _ANSWERED, _ASKED_AGAIN = "Qzx", "Vjk", "Wqf"
 """Words of a conversation that stand in no template, so that what is around them is the template's."""
 _MARKER = re.compile(r"<[|｜]?/?[A-Za-z_][\w▁ -]{0,40}[|｜]?>|\[/?[A-Z_]{2,}\]|<</?[A-Z]{2,}>>")
 
@@ -121,14 +121,11 @@ def check_markers(text: str, reader: Reader, leader: Reader) -> list[Finding]:
 
 def check_turn_end(template: ChatTemplate, reader: Reader) -> list[Finding]:
     """Warn where the template ends an answer with a marker that does not end the model's responses."""
-    messages = [Message(role="user", content=_ASKED), Message(role="assistant", content=_ANSWERED)]
     try:
-        text = template.render(messages, reader.vocabulary.variables)
+        closing = find_closing(template, reader.vocabulary)
     except ItxError:
         # A template of one turn only refuses an answer; that it renders a question is checked by itself.
         return []
-    _, sign, after = text.rpartition(_ANSWERED)
-    closing = _find_closing(after, reader.vocabulary) if sign else None
     if closing is None:
         return []
     mark = f"{reader.vocabulary.piece(closing)} ({closing})"
@@ -139,6 +136,18 @@ def check_turn_end(template: ChatTemplate, reader: Reader) -> list[Finding]:
     return [warned("turn-end", reader.name, reason, f"Add {closing} to eos_token_id in its generation_config.json.")]
 
 
-def _find_closing(after: str, vocabulary: Vocabulary) -> int | None:
-    ids = vocabulary.encode(after.lstrip())
-    return ids[0] if ids and ids[0] in vocabulary.special else None
+def find_closing(template: ChatTemplate, vocabulary: Vocabulary) -> int | None:
+    """Return the special id with which the template ends an answer, or None where it ends it with text or nothing.
+
+    The first marker between an answer and the next question is it, unless it begins the question: then it is the only
+    one there, and stands in front of the first question, too. Raises TemplateError where the template refuses.
+    """
+    turns = [("user", _ASKED), ("assistant", _ANSWERED), ("user", _ASKED_AGAIN)]
+    text = template.render([Message(role=role, content=content) for role, content in turns], vocabulary.variables)
+    before, _, rest = text.partition(_ASKED)
+    between = rest.partition(_ANSWERED)[2].partition(_ASKED_AGAIN)[0].lstrip()
+    ids = vocabulary.encode(between)
+    if not ids or ids[0] not in vocabulary.special:
+        return None
+    alone = not any(token in vocabulary.special for token in ids[1:])
+    return None if alone and before.endswith(between) else ids[0]

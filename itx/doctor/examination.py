@@ -16,14 +16,14 @@ from itx.doctor import fitting, folders, measures, tokens
 from itx.doctor.finding import Diagnosis, Finding, failed, refused
 from itx.doctor.fitting import Exchange
 from itx.doctor.loading import load_what_can_be
-from itx.doctor.memory import check_memory, read_free_memory, sum_needed
+from itx.doctor.memory import check_memory, count_bytes, read_free_memory, sum_needed
 from itx.doctor.subject import Subject, check_base_alone, read_references, read_subject
 from itx.doctor.tokens import Reader
 from itx.errors import ItxError, UsageError
 from itx.models.contract import Engine
 from itx.models.load import find_base
 from itx.models.options import Options
-from itx.models.reference import parse_reference, split_name
+from itx.models.reference import ADAPTER_CONFIG, parse_reference, split_name
 
 Tell = Callable[[str], None]
 
@@ -84,6 +84,19 @@ class _Examination:
         found = check_memory(sum_needed(self.subjects, places, self.request.dtype), free)
         self.findings += found
         return all(finding.status != "fail" for finding in found)
+
+    def can_copy_base(self) -> bool:
+        """Return whether there is memory for the base's weights once more."""
+        base = self.base
+        engine = self.engines.get("base")
+        if base is None or engine is None:
+            return False
+        free = read_free_memory()
+        if engine.device.startswith("cuda"):
+            from itx.models.torch.capacity import find_place
+
+            free = find_place(engine.device)[1]
+        return free is None or count_bytes(base, engine.dtype, on_host=engine.device == "cpu") < free
 
     def load(self) -> None:
         """Load all that can be loaded. Raises UsageError."""
@@ -208,6 +221,8 @@ def examine(request: Request, exchanges: Sequence[Exchange] | None, tell: Tell) 
     if base is None:
         try:
             alone = parse_reference(split_name(tuned[0])[1], "tuned", request.resolved)
+            if alone.kind == "folder" and not (alone.folder / ADAPTER_CONFIG).is_file():
+                raise UsageError(f"{tuned[0]} is no adapter, and no other model is named.", "itx doctor BASE TUNED")
             base = find_base(alone)
         except UsageError:
             raise
@@ -227,7 +242,7 @@ def examine(request: Request, exchanges: Sequence[Exchange] | None, tell: Tell) 
     for engine in examination.engines.values():
         if exchanges and engine.name != "base":
             try:
-                found = fitting.measure_losses(engine, fitting.list_candidates(template), exchanges, tell)
+                found = fitting.measure_losses(engine, fitting.list_candidates(engine, template), exchanges, tell)
             except ItxError as error:
                 examination.findings.append(refused("template-loss", engine.name, error))
                 continue
@@ -287,9 +302,12 @@ def _measure(examination: _Examination, agreeing: set[str], template: ChatTempla
     measured.findings += found
     of_shifts = measures.measure_shifts(base, working, context, chunk, measured.floors, tell)
     _add(measured, of_shifts)
+    roomy = examination.can_copy_base()
     _add(
         measured,
-        measures.measure_merges(base, working, context, chunk, measured.floors, of_shifts.distances, tell),
+        measures.measure_merges(
+            base, working, context, chunk, measured.floors, of_shifts.distances, tell, may_merge=roomy
+        ),
     )
     return measured
 

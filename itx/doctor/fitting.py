@@ -69,11 +69,13 @@ def choose_rows(rows: Iterable[Row], count: int = ROWS) -> list[Exchange]:
     return chosen
 
 
-def list_candidates(used: ChatTemplate | None) -> dict[str, ChatTemplate]:
-    """Return the built-in templates and the one in use (under its source's name), by name."""
+def list_candidates(engine: Engine, used: ChatTemplate | None) -> dict[str, ChatTemplate]:
+    """Return the built-in templates, the one in use and the model's own (under their sources' names), by name."""
     candidates = {name: read_template(name) for name in list_builtins()}
-    if used is not None and all(used.text != template.text for template in candidates.values()):
-        candidates[used.source] = used
+    own = ChatTemplate(engine.template, engine.reference) if engine.template else None
+    for brought in (used, own):
+        if brought is not None and all(brought.text != template.text for template in candidates.values()):
+            candidates[brought.source] = brought
     return candidates
 
 

@@ -198,14 +198,19 @@ def _record(kind: str, found: Floor, scorer: Engine) -> Distance:
 
 def measure_merges(
     base: Engine, tuned: Sequence[Engine], contexts: ContextMaker, chunk: int, floors: Sequence[Floor],
-    shifts: Sequence[Distance], tell: Callable[[str], None],
+    shifts: Sequence[Distance], tell: Callable[[str], None], *, may_merge: bool,
 ) -> Measured:  # fmt: skip
-    """Measure each adapter against itself merged in memory, and against the checkpoints that are merges of it."""
+    """Measure each adapter against itself merged in memory, and against the checkpoints that are merges of it.
+
+    The first needs the base's memory once more: ``may_merge`` says whether it is there.
+    """
     measured = Measured()
     adapters = [engine for engine in tuned if engine.adapter]
     for adapter in adapters:
         merging = 0.0
-        if adapter.kind == "torch" and adapter.quantization is None:
+        if not may_merge:
+            measured.skipped.append(f"{adapter.name} merged: there is no memory for another copy of base")
+        elif adapter.kind == "torch" and adapter.quantization is None:
             tell(f"merging {adapter.name} in memory")
             try:
                 found = _measure_merged(adapter, contexts, chunk)

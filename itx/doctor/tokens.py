@@ -79,16 +79,13 @@ def check_columns(reader: Reader, base: Reader) -> list[Finding]:
         return [passed("columns", name, f"{columns - size} of {columns} logit columns are padding that no text uses.")]
     if columns < size:
         reason = f"Its tokenizer knows {size} ids and its head {columns}: the last {size - columns} cannot be scored."
-        return [passed("columns", name, reason + " No context of a probe uses one.")]
+        return [passed("columns", name, f"{reason} A context with one is refused.")]
     return [passed("columns", name, f"Each of its {columns} logit columns is an id of its tokenizer.")]
 
 
 def check_ends(base: Reader, tuned: Reader) -> list[Finding]:
     """Warn where base and tuned end their responses with other ids."""
-    if not tuned.eos or not base.eos:
-        reader = tuned if base.eos else base
-        if reader.eos or reader is base:
-            return []
+    if not tuned.eos:
         remedy = "Set eos_token_id in its generation_config.json."
         return [warned("eos", tuned.name, "No id ends its responses: each goes on to --max-new-tokens.", remedy)]
     remedy = "Set the same eos_token_id in both generation_config.json, unless the tuning changed it on purpose."
