@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
+import msgspec
+
 from itx.compare.context import ContextMaker, check_templates
 from itx.compare.request import Request
 from itx.compare.template import ChatTemplate, read_template
@@ -19,7 +21,7 @@ from itx.doctor.loading import load_what_can_be
 from itx.doctor.memory import check_memory, count_bytes, read_free_memory, sum_needed
 from itx.doctor.subject import Subject, check_base_alone, read_references, read_subject
 from itx.doctor.tokens import Reader
-from itx.errors import ItxError, UsageError
+from itx.errors import ItxError, TemplateError, UsageError
 from itx.models.contract import Engine
 from itx.models.load import find_base
 from itx.models.options import Options
@@ -192,8 +194,8 @@ def _read_text_side(subject: Subject, base: Reader | None, trust_remote_code: bo
     if has_tokenizer(folder) or not subject.adapter:
         loaded = load_vocabulary(folder, trust_remote_code=trust_remote_code)
         found = subject.generation.get("eos_token_id", subject.config.get("eos_token_id"))
-        ids = set(found) if isinstance(found, list) else {found}
-        eos = frozenset(token for token in ids | {loaded.tokenizer_eos} if isinstance(token, int))
+        ids = [*(found if isinstance(found, list) else [found]), loaded.tokenizer_eos]
+        eos = frozenset(token for token in ids if isinstance(token, int))
         columns = subject.config.get("vocab_size")
         template = read_template(folder)
         if subject.adapter and base is not None:
@@ -212,10 +214,16 @@ def examine(request: Request, exchanges: Sequence[Exchange] | None, tell: Tell) 
     ``exchanges`` are rows of the tuning data, for finding the chat template; None for not looking. Raises UsageError
     for words that name no model, device or template, and nothing else of itx.
     """
-    check_templates(request.context, None)
     if request.chat_template is not None:
         read_template(request.chat_template)
+    broken: list[Finding] = []
+    try:
+        check_templates(request.context, None)
+    except TemplateError as error:
+        broken = [refused("context", "base", error)]
+        request = msgspec.structs.replace(request, context="same")
     examination = _Examination(request, tell)
+    examination.findings += broken
     tuned = list(request.tuned)
     base = request.base
     if base is None:

@@ -87,7 +87,7 @@ def check_beside(subject: Subject, base: Subject) -> list[Finding]:
     beside = list_beside(subject)
     said: list[str] = []
     biases = [name for name, _ in beside if name.endswith(".bias")]
-    if biases or subject.adapter_config.get("bias") not in {None, "none"}:
+    if biases or subject.adapter_config.get("bias") not in (None, "none"):
         said.append(f"biases ({len(biases)})")
     embeddings = [(name, shape) for name, shape in beside if name.endswith(tuple(f"{e}.weight" for e in _EMBEDDINGS))]
     known = {shape[0] for name, shape in embeddings} - {base.config.get("vocab_size")}
@@ -134,12 +134,16 @@ def check_adapter_base(subject: Subject, base: Subject) -> list[Finding]:
 def _find_named(subject: Subject, named: str) -> Path | None:
     """Return the local folder that an adapter's config names, if it is there; relative ones count from its own, too."""
     candidates = [Path(named), *([subject.folder / named] if subject.folder else [])]
-    return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+    try:
+        return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+    except OSError:
+        # A name too long for a path, or a folder that may not be entered: it is no folder of ours.
+        return None
 
 
 def _have_same_weights(folder: Path, base: Subject) -> bool | None:
     """Return whether a folder's safetensors are the base's, to the byte; None where that cannot be said."""
-    from itx.models.torch.fingerprint import fingerprint_files
+    from itx.models.fingerprint import fingerprint_files
 
     mine = sorted({tensor.file for tensor in base.tensors})
     theirs = sorted(folder.glob("*.safetensors"))

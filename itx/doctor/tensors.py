@@ -69,8 +69,11 @@ def read_header(file: Path) -> list[Tensor]:
 
 
 def _read_entry(file: Path, start: int, name: str, entry: dict[str, Any]) -> Tensor:
-    begin, end = (start + int(offset) for offset in entry["data_offsets"])
-    return Tensor(file, name, str(entry["dtype"]), tuple(map(int, entry["shape"])), begin, end)
+    begin, end = (int(offset) for offset in entry["data_offsets"])
+    shape = tuple(map(int, entry["shape"]))
+    if not 0 <= begin <= end or any(size < 0 for size in shape):
+        raise ValueError(f"its header gives {name} no place")
+    return Tensor(file, name, str(entry["dtype"]), shape, start + begin, start + end)
 
 
 def _read_blocks(tensor: Tensor, kind: DTypeLike) -> Iterator[NDArray[np.unsignedinteger]]:

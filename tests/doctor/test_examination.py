@@ -161,6 +161,13 @@ def test_no_template_fails_another_one_warns_a_broken_one_fails(healthy: Path, c
     assert "leaves out" in find(found, "context", "all")[0].reason
 
 
+def test_a_broken_context_of_base_fails_and_the_rest_is_looked_at(healthy: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jinja").write_text("{% if %}")
+    found = diagnose(healthy / "base", healthy / "full", context=str(tmp_path / "broken.jinja"))
+    assert [each.status for each in find(found, "context", "base")] == ["fail"]
+    assert status(found, "effect") == status(found, "chat-template") == "pass"
+
+
 def test_two_bos_warn_and_one_passes(healthy: Path, copy: Copy) -> None:
     assert status(diagnose(healthy / "base", healthy / "full"), "bos") == "pass"
     full = write_template(copy("full"), "{{ bos_token }}" + TEMPLATE)

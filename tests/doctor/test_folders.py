@@ -78,6 +78,24 @@ def test_a_file_cut_short_is_refused(healthy: Path, tmp_path: Path, keep: int) -
         read_header(tmp_path / "a.safetensors")
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0]},
+        {"dtype": "F32", "data_offsets": [0, 4]},
+        [],
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(tmp_path: Path, entry: object) -> None:
+    header = json.dumps({"a": entry}).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(WeightsError):
+        read_header(tmp_path / "a.safetensors")
+
+
 def test_a_weight_that_is_no_number_fails(copy: Copy, healthy: Path) -> None:
     assert [each.status for each in check_numbers(read(healthy / "full"))] == ["pass"]
     full = copy("full")
