@@ -135,7 +135,8 @@ def score_answer(engine: Engine, template: ChatTemplate, exchange: Exchange) -> 
     ids = [token for token in ids[: max(0, room)] if token < engine.vocab_size]
     if not ids:
         return 0.0, 0
-    rows = engine.stream().extend([*context.ids, *ids[:-1]], keep=len(ids))
+    stream = engine.stream()
+    rows = stream.extend([*context.ids, *ids[:-1]], keep=len(ids))
     reduced = engine.arithmetic.reduce(rows, [], ids, engine.vocab_size)
     return -sum(reduced.own.logp), len(ids)
 
