@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
+from collections.abc import Callable
 from time import perf_counter
 from typing import ClassVar
 
@@ -42,8 +44,12 @@ class CompareApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "leave", show=False, priority=True)]
     TITLE = "itx"
 
-    def __init__(self, session: RecordedSession | LiveSession) -> None:
+    def __init__(
+        self, session: RecordedSession | LiveSession, keep_loaded: Callable[[], object] = lambda: None
+    ) -> None:
+        """``keep_loaded`` is called once models, and once tuning data are loaded: they stay until the end."""
         super().__init__(ansi_color=True)
+        self.keep_loaded = keep_loaded
         self.session = session
         self.palette = choose_palette()
         self.signs = choose_signs()
@@ -81,7 +87,7 @@ class CompareApp(App[int]):
             self.set_interval(FRAME_SECONDS, self._take_notes)
         elif not self.session.complete:
             self._scanning = self.set_interval(FRAME_SECONDS, self._scan)
-        self._sources = SourceNotes(self, self.compare, self.session.provenance)
+        self._sources = SourceNotes(self, self.compare, self.session.provenance, self.keep_loaded)
         self.set_interval(FRAME_SECONDS, self._take_sources)
 
     def on_unmount(self) -> None:
@@ -171,6 +177,7 @@ class CompareApp(App[int]):
             case LoadFailed():
                 self.compare.on_prompt_box_left()  # what is typed on would go nowhere, and the box hides the cause
             case Loaded():
+                self.keep_loaded()
                 warnings = self.session.run.warnings if self.session.run is not None else []
                 if warnings:
                     self.compare.tell("\n".join(warnings), "Warning" if len(warnings) == 1 else "Warnings")
@@ -187,7 +194,8 @@ def run_app(source: RecordingLike | Live, tracer: TracerLoader | None = None) ->
     """
     session = LiveSession(source) if isinstance(source, Live) else RecordedSession(source, tracer)
     with terminal_for_screen():
-        app = CompareApp(session)
+        # Python's collector would go through all that is loaded again and again, for 50 ms each time: keys would wait.
+        app = CompareApp(session, keep_loaded=gc.freeze)
         try:
             app.run()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from itx.compare.events import Loading
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 class SourceNotes:
     """Called at the pace of frames; draws at most once a call."""
 
-    def __init__(self, app: App[int], compare: CompareScreen, provenance: Provenance) -> None:
+    def __init__(
+        self, app: App[int], compare: CompareScreen, provenance: Provenance, keep_loaded: Callable[[], object]
+    ) -> None:
+        self._keep_loaded = keep_loaded
         self._app = app
         self._compare = compare
         self._provenance = provenance
@@ -42,8 +46,11 @@ class SourceNotes:
                 case Found():
                     if isinstance(self._app.screen, RowsScreen):
                         self._app.screen.take(note)
-                case Loading() | IndexReady():
+                case Loading():
                     state = True
+                case IndexReady():
+                    state = True
+                    self._keep_loaded()
                 case IndexFailed(error):
                     state = True
                     self._compare.tell_error(error, "Nothing can be traced")

@@ -39,7 +39,7 @@ PACE_SECONDS = 0.5
 """Between two sketches of one response."""
 LOOK_SECONDS = 0.1
 """Between two looks at what is being written."""
-REST = 30
+REST = 50
 """How many times as long as a sketch took the thread rests after it: generation has the interpreter to itself then."""
 
 _Finished = tuple[Trace, Response]
