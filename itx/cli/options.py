@@ -14,6 +14,7 @@ class EngineName(StrEnum):
 
     AUTO = "auto"
     TORCH = "torch"
+    LLAMA = "llama"
 
 
 class ExportFormat(StrEnum):
@@ -28,8 +29,8 @@ References = Annotated[
     list[str],
     typer.Argument(
         metavar="BASE TUNED... | ADAPTER",
-        help="A hub id, a folder with safetensors, a PEFT folder, or demo:base, demo:lora, demo:full. "
-        "NAME=REF names a tuned model. An ADAPTER alone takes its base from its own configuration.",
+        help="A hub id, a folder with safetensors, a PEFT folder, a GGUF file or LoRA, demo:base, demo:lora, "
+        "demo:full. NAME=REF names a tuned model. An ADAPTER alone takes its base from its own configuration.",
         show_default=False,
     ),
 ]
@@ -114,6 +115,12 @@ Dtype = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+GpuLayers = Annotated[
+    int | None, typer.Option("--n-gpu-layers", min=0, help="GGUF: layers that a GPU takes (all, where there is one).")
+]
+ContextSize = Annotated[
+    int | None, typer.Option("--ctx-size", min=16, help="GGUF: positions a context may have (what the model knows).")
+]
 Chunk = Annotated[int | None, typer.Option("--chunk", min=1, help="Tokens scored at a time.")]
 TrustRemoteCode = Annotated[
     bool,

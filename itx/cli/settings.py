@@ -38,6 +38,8 @@ class Settings:
     dtype: options.Dtype = None
     threads: options.Threads = None
     chunk: options.Chunk = None
+    n_gpu_layers: options.GpuLayers = None
+    ctx_size: options.ContextSize = None
     trust_remote_code: options.TrustRemoteCode = False
     data: options.Data = None
     control: options.ControlData = None
@@ -105,6 +107,9 @@ class Settings:
             dtype=self.dtype,
             chunk=self.chunk,
             threads=self.threads,
+            engine=self.engine.value,
+            gpu_layers=self.n_gpu_layers,
+            ctx_size=self.ctx_size,
             trust_remote_code=self.trust_remote_code,
             resolved=resolve_demo(references),
         )

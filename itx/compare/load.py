@@ -23,7 +23,7 @@ from itx.models.options import Options
 from itx.models.reference import Reference, parse_reference, parse_references, split_name
 from itx.records import SCHEMA, EngineFacts, Model, Prompt, Run
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy")
+_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "llama-cpp-python", "numpy")
 
 
 def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Comparison:
@@ -46,6 +46,9 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
         dtype=request.dtype,
         threads=request.threads,
         trust_remote_code=request.trust_remote_code,
+        engine=request.engine,
+        gpu_layers=request.gpu_layers,
+        ctx_size=request.ctx_size,
     )
     loaded = load_engines(
         references, options, lambda what, done, total: tell(Loading(what=what, done=done, total=total))

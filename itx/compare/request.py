@@ -29,5 +29,8 @@ class Request(Record, frozen=True, kw_only=True):
     dtype: str | None = None
     chunk: int | None = None
     threads: int | None = None
+    engine: str = "auto"
+    gpu_layers: int | None = None
+    ctx_size: int | None = None
     trust_remote_code: bool = False
     resolved: dict[str, Path] = {}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 from itx.errors import MissingExtraError, UsageError
 from itx.models.contract import Engine
@@ -38,6 +39,8 @@ def find_base(adapter: Reference) -> str:
         folder = locate(adapter, trust_remote_code=False)
     elif adapter.kind == "folder":
         folder = adapter.folder
+    elif adapter.kind == "gguf":
+        raise UsageError(f"{adapter.text} does not name its base.", f"Name it: itx compare BASE.gguf {adapter.text}")
     else:
         raise UsageError(f"{adapter.text} is no adapter.", "Name the base, too: itx compare BASE TUNED")
     base = read_adapter_base(folder)
@@ -56,9 +59,41 @@ def load_engines(references: Sequence[Reference], options: Options, tell: Tell) 
         return Loaded([load_tiny(reference) for reference in references], [])
     if True in kinds:
         raise UsageError("A tiny test engine can only be compared with another.", "itx compare tiny:1 tiny:1?tuned=1")
+    _check_engine(references, options.engine)
+    loaders: dict[str, _Loader] = {}
+    engines: list[Engine] = []
+    for reference in references:
+        kind = "llama" if reference.kind == "gguf" else "torch"
+        if kind not in loaders:
+            loaders[kind] = _start(kind, options, tell)
+        engines.append(loaders[kind].load(reference))
+    return Loaded(engines, [warning for loader in loaders.values() for warning in loader.warnings])
+
+
+class _Loader(Protocol):
+    warnings: list[str]
+
+    def load(self, reference: Reference) -> Engine: ...
+
+
+def _start(kind: str, options: Options, tell: Tell) -> _Loader:
+    if kind == "llama":
+        from itx.models.llama.load import LlamaLoader
+
+        return LlamaLoader(options, tell)
     _require_torch()
     tell("starting torch", 0, 0)
     from itx.models.torch.load import TorchLoader
 
-    loader = TorchLoader(options, tell)
-    return Loaded([loader.load(reference) for reference in references], loader.warnings)
+    return TorchLoader(options, tell)
+
+
+def _check_engine(references: Sequence[Reference], engine: str) -> None:
+    """Raise UsageError where an engine was asked for that cannot run one of the references."""
+    for reference in references:
+        is_gguf = reference.kind == "gguf"
+        if (engine == "torch" and is_gguf) or (engine == "llama" and not is_gguf):
+            what = "a GGUF file" if is_gguf else "no GGUF file"
+            raise UsageError(
+                f"{reference.text} is {what}, which --engine {engine} does not run.", "Leave out --engine."
+            )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,32 +90,68 @@ def _find_top(side: _Side) -> Top:
     return [(int(token), side.logp(int(token))) for token in ids[order]]
 
 
+@dataclass(slots=True)
+class _Position:
+    """The figures of one position: the author's, then one of each for every scorer."""
+
+    logp: float
+    entropy: float
+    top: Top
+    scores: list[tuple[float, int, int, float, float, float, float, Top]]
+
+
+def _reduce_position(
+    author: NDArray[np.floating], scorers: Sequence[NDArray[np.floating]], token: int, width: int
+) -> _Position:
+    mine = _read_side(author[:width])
+    theirs = [_read_side(row[:width]) for row in scorers]
+    crossed = _cross(mine, theirs)
+    known = token < width
+    scores = [
+        (
+            side.logp(token) if known else -FLOOR,
+            1 + int(np.count_nonzero(side.row > side.row[token])) if known else width + 1,
+            int(np.count_nonzero(side.row == side.row[token])) - 1 if known else 0,
+            side.entropy,
+            *figures,
+            _find_top(side),
+        )
+        for side, figures in zip(theirs, crossed, strict=True)
+    ]
+    return _Position((mine if known else _read_side(author)).logp(token), mine.entropy, _find_top(mine), scores)
+
+
 def reduce_rows(
-    author: NDArray[np.floating], scorers: Sequence[NDArray[np.floating]], ids: Sequence[int], width: int
+    author: NDArray[np.floating],
+    scorers: Sequence[NDArray[np.floating]],
+    ids: Sequence[int],
+    width: int,
+    pool: Executor | None = None,
 ) -> Reduction:
-    """Reduce rows [n, ≥ width] that predict ``ids`` [n] to figures over the first ``width`` columns."""
+    """Reduce rows [n, ≥ width] that predict ``ids`` [n] to figures over the first ``width`` columns.
+
+    With a ``pool`` its threads share the positions. Raises WeightsError where a row holds NaN or +inf.
+    """
+    work = [(author[place], [rows[place] for rows in scorers], token, width) for place, token in enumerate(ids)]
+    spread = map if pool is None or len(work) == 1 else pool.map
     own = Own([], [], [])
     scores = [
         Score(logp=[], rank=[], ties=[], entropy=[], kl_author_scorer=[], kl_scorer_author=[], js=[], top=[])
         for _ in scorers
     ]
-    for place, token in enumerate(ids):
-        mine = _read_side(author[place, :width])
-        theirs = [_read_side(rows[place, :width]) for rows in scorers]
-        crossed = _cross(mine, theirs)
-        own.logp.append((mine if token < width else _read_side(author[place])).logp(token))
-        own.entropy.append(mine.entropy)
-        own.top.append(_find_top(mine))
-        for score, side, (forth, back, js) in zip(scores, theirs, crossed, strict=True):
-            known = token < width
-            score.logp.append(side.logp(token) if known else -FLOOR)
-            score.rank.append(1 + int((side.row > side.row[token]).sum()) if known else width + 1)
-            score.ties.append(int((side.row == side.row[token]).sum()) - 1 if known else 0)
-            score.entropy.append(side.entropy)
+    for position in spread(lambda words: _reduce_position(*words), work):
+        own.logp.append(position.logp)
+        own.entropy.append(position.entropy)
+        own.top.append(position.top)
+        for score, (logp, rank, ties, entropy, forth, back, js, top) in zip(scores, position.scores, strict=True):
+            score.logp.append(logp)
+            score.rank.append(rank)
+            score.ties.append(ties)
+            score.entropy.append(entropy)
             score.kl_author_scorer.append(forth)
             score.kl_scorer_author.append(back)
             score.js.append(js)
-            score.top.append(_find_top(side))
+            score.top.append(top)
     return Reduction(own, scores)
 
 
@@ -125,7 +162,10 @@ def _array(rows: Rows) -> NDArray[np.float32]:
 
 
 class NumpyArithmetic:
-    """Rows are arrays [n, columns]."""
+    """Rows are arrays [n, columns]; ``threads`` of them are reduced at once."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="itx-reduce") if threads > 1 else None
 
     def stack(self, parts: Sequence[Rows]) -> Rows:
         """Return the parts' rows as one block."""
@@ -150,4 +190,4 @@ class NumpyArithmetic:
 
     def reduce(self, author: Rows, scorers: Sequence[Rows], ids: Sequence[int], width: int) -> Reduction:
         """Reduce the rows that predict ``ids``; see the contract."""
-        return reduce_rows(_array(author), [_array(rows) for rows in scorers], ids, width)
+        return reduce_rows(_array(author), [_array(rows) for rows in scorers], ids, width, self._pool)

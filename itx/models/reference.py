@@ -1,4 +1,4 @@
-"""What a person writes to name a model, read: ``name=REF``, a folder, a hub id, ``demo:…``, ``tiny:…``."""
+"""What a person writes to name a model, read: ``name=REF``, a folder, a GGUF file, a hub id, ``demo:…``, ``tiny:…``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 
 from itx.errors import UsageError, WeightsError
 
-Kind = Literal["folder", "hub", "tiny"]
+Kind = Literal["folder", "hub", "tiny", "gguf"]
 
 _NAME = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -20,7 +20,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A model as named: ``text`` is what was written, ``place`` the folder, hub id or seed that it means."""
+    """A model as named: ``text`` is what was written, ``place`` the folder, file, hub id or seed that it means."""
 
     name: str
     text: str
@@ -50,10 +50,9 @@ def parse_reference(text: str, name: str, resolved: Mapping[str, Path]) -> Refer
     if place.startswith("demo:"):
         raise UsageError(f"There is no model {text} in the demo.", "Use demo:base, demo:lora or demo:full.")
     if place.lower().endswith(".gguf"):
-        raise UsageError(
-            f"{text} is a GGUF file, and this build of itx has no engine for those yet.",
-            "Name the safetensors folder or the hub id that the GGUF was made from.",
-        )
+        if not Path(place).expanduser().is_file():
+            raise WeightsError(f"There is no file {text}.", "Check the path.")
+        return Reference(name, text, "gguf", str(Path(place).expanduser()))
     if "://" in place:
         raise UsageError(
             f"{text} is an address, and this build of itx has no engine for remote models yet.",

@@ -50,8 +50,8 @@ def test_a_demo_model_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "said"),
     [
-        ("model.gguf", UsageError, "GGUF"),
-        ("./other/MODEL.GGUF", UsageError, "GGUF"),
+        ("model.gguf", WeightsError, "no file"),
+        ("./other/MODEL.GGUF", WeightsError, "no file"),
         ("https://host/v1#model", UsageError, "address"),
         ("./nowhere", WeightsError, "no folder"),
         ("/nowhere/at/all", WeightsError, "no folder"),

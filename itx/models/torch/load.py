@@ -14,12 +14,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from itx.errors import UsageError, WeightsError
+from itx.models.fingerprint import fingerprint_files, list_decisive
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference, read_adapter_base
 from itx.models.torch.adapter import attach_adapter
 from itx.models.torch.advice import advise, first_line
 from itx.models.torch.engine import TorchEngine
-from itx.models.torch.fingerprint import fingerprint_files, list_decisive
 from itx.models.torch.hub import locate
 from itx.models.torch.memory import memory_watched
 from itx.models.torch.placement import choose_device, choose_dtype

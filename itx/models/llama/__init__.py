@@ -1,0 +1,1 @@
+"""GGUF weights through llama.cpp (llama-cpp-python's low-level interface)."""

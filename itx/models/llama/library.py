@@ -1,0 +1,87 @@
+"""llama.cpp itself: imported once, quiet, and what it last said."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import threading
+from collections import deque
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Final, TextIO
+
+from itx.config import log_file
+from itx.errors import MissingExtraError
+
+_KEPT: Final = 40
+_WARNING, _ERROR, _CONTINUED = 3, 4, 5
+
+
+class Log:
+    """llama.cpp's words, written to itx's log file; the last warnings and errors are kept for messages."""
+
+    def __init__(self) -> None:
+        self._complaints: deque[str] = deque(maxlen=_KEPT)
+        self._level = 0
+        self._file: TextIO | None = None
+        self._lock = threading.Lock()
+        self.path = log_file()
+
+    def write(self, level: int, text: str) -> None:
+        """Take a piece of the log in; llama.cpp's threads call this."""
+        with self._lock:
+            if level != _CONTINUED:
+                self._level = level
+            if self._level in {_WARNING, _ERROR}:
+                self._complaints.append(text.strip())
+            try:
+                if self._file is None:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    self._file = self.path.open("a", encoding="utf-8", errors="replace")
+                self._file.write(text)
+                if self._level == _ERROR:
+                    self._file.flush()
+            except OSError:
+                # A log that cannot be written is no reason to stop; what was said last is still kept.
+                self._file = None
+
+    def forget(self) -> None:
+        """Begin anew: what was said before belongs to something else."""
+        with self._lock:
+            self._complaints.clear()
+
+    def last_words(self) -> str:
+        """Return the last thing it complained of; empty where it did not."""
+        with self._lock:
+            if self._file is not None:
+                self._file.flush()
+            found = [line for line in self._complaints if line]
+        return found[-1] if found else ""
+
+
+LOG = Log()
+
+
+@cache
+def load_library() -> Any:
+    """Return the module ``llama_cpp``, its log turned into ``LOG``. Raises MissingExtraError where it is missing."""
+    if find_spec("llama_cpp") is None:
+        raise MissingExtraError("llama-cpp-python", "llama")
+    library: Any = importlib.import_module("llama_cpp")
+
+    def take(level: int, text: bytes, data: object) -> None:
+        del data
+        LOG.write(level, text.decode("utf-8", "replace"))
+
+    callback = library.llama_log_callback(take)
+    library.itx_log_callback = callback  # it has to live as long as the library
+    library.llama_log_set(callback, ctypes.c_void_p(0))
+    library.llama_backend_init()
+    return library
+
+
+@cache
+def uses_amx() -> bool:
+    """Return whether this build of llama.cpp would use AMX tiles, which systems that do not grant them crash on."""
+    said = load_library().llama_print_system_info().decode("utf-8", "replace")
+    return any(part.strip() == "AMX_INT8 = 1" for part in said.split("|"))

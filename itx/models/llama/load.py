@@ -1,0 +1,140 @@
+"""Loading for llama.cpp: a GGUF file, or a GGUF LoRA on weights that are loaded already."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+from itx.errors import MemoryExhaustedError, UsageError, WeightsError
+from itx.models.fingerprint import fingerprint_files
+from itx.models.llama.engine import TEMPLATE, LlamaEngine
+from itx.models.llama.header import Header, read_header
+from itx.models.llama.library import load_library
+from itx.models.llama.vocabulary import GgufVocabulary
+from itx.models.llama.weights import Adapter, Weights
+from itx.models.options import Options, Tell
+from itx.models.reference import Reference
+
+_EVERY_LAYER = 1 << 15
+
+
+class LlamaLoader:
+    """Loads a run's GGUF files, the base first; adapters share its weights."""
+
+    def __init__(self, options: Options, tell: Tell) -> None:
+        self._options = options
+        self._tell = tell
+        self._base: LlamaEngine | None = None
+        self.warnings: list[str] = []
+
+    def load(self, reference: Reference) -> LlamaEngine:
+        """Load one file. Raises ItxError where it cannot be had, read or placed."""
+        path = Path(reference.place)
+        self._tell(f"loading {reference.name}", 0, 0)
+        header = read_header(path)
+        load_library()
+        size = path.stat().st_size
+        check_memory(path, size)
+        stopped = Event()
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                fingerprint = pool.submit(fingerprint_files, [path], stopped.is_set)
+                if header.is_adapter:
+                    engine = self._load_adapter(reference, header)
+                else:
+                    engine = self._load_model(reference, header, size)
+                engine.fingerprint = fingerprint.result()
+            finally:
+                stopped.set()
+        self._tell(f"loading {reference.name}", size, size)
+        if self._base is None and not header.is_adapter:
+            self._base = engine
+        return engine
+
+    def _load_model(self, reference: Reference, header: Header, size: int) -> LlamaEngine:
+        def report(share: float) -> None:
+            self._tell(f"loading {reference.name}", int(share * size), size)
+
+        layers = self._options.gpu_layers_of(reference.name)
+        weights = Weights(header, _EVERY_LAYER if layers is None else layers, report)
+        template = header.metadata.get(TEMPLATE)
+        return LlamaEngine(
+            weights,
+            GgufVocabulary(weights),
+            name=reference.name,
+            reference=reference.text,
+            fingerprint="",
+            threads=self._options.threads or count_cores(),
+            window=self._choose_window(weights, reference),
+            device=find_device(layers),
+            template=template if isinstance(template, str) and template else None,
+        )
+
+    def _load_adapter(self, reference: Reference, header: Header) -> LlamaEngine:
+        base = self._base
+        if base is None:
+            raise WeightsError(
+                f"{reference.text} is a LoRA, and the base is no GGUF file that it could be attached to.",
+                f"itx compare BASE.gguf {reference.text}",
+            )
+        there = base.weights.header.architecture
+        if header.architecture != there:
+            raise WeightsError(
+                f"The adapter {reference.text} is for the architecture {header.architecture or 'unknown'}, and "
+                f"{base.reference} is {there}.",
+                "Name the base that it was made for.",
+            )
+        template = header.metadata.get(TEMPLATE)
+        return LlamaEngine(
+            base.weights,
+            base.vocabulary,
+            name=reference.name,
+            reference=reference.text,
+            fingerprint="",
+            threads=base.threads,
+            window=base.window or base.weights.trained_window,
+            device=base.device,
+            adapter=Adapter(base.weights, header.path),
+            template=template if isinstance(template, str) and template else None,
+        )
+
+    def _choose_window(self, weights: Weights, reference: Reference) -> int:
+        wanted = self._options.ctx_size
+        if wanted is not None and wanted > weights.trained_window:
+            raise UsageError(
+                f"--ctx-size {wanted} is more than the {weights.trained_window} positions that {reference.name} knows.",
+                f"Use --ctx-size {weights.trained_window} or less.",
+            )
+        return wanted or weights.trained_window
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_device(layers: int | None) -> str:
+    """Return where a model computes: ``gpu`` where this llama.cpp has one and layers are placed there, else ``cpu``."""
+    supported = bool(load_library().llama_supports_gpu_offload())
+    return "gpu" if supported and layers != 0 else "cpu"
+
+
+def check_memory(path: Path, size: int) -> None:
+    """Raise MemoryExhaustedError where a file is larger than all memory that is free."""
+    free = read_free_memory()
+    if free is not None and size > free:
+        raise MemoryExhaustedError(
+            f"{path} has {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free.",
+            "Use a smaller quantisation, or a machine with more memory.",
+        )
+
+
+def read_free_memory() -> int | None:
+    """Return the bytes that Linux says are available; None where nothing says so."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

@@ -1,0 +1,164 @@
+"""The weights of one GGUF file, loaded once, and the contexts on them."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itx.errors import MemoryExhaustedError, WeightsError, WindowError
+from itx.models.llama.header import Header
+from itx.models.llama.library import LOG, load_library, uses_amx
+
+LARGE_VOCABULARY: Final = 100_000
+FIRST_SIZE: Final = 1024
+"""Positions of a new context; it grows when they are used up."""
+_F32: Final = 0
+
+
+class Weights:
+    """A loaded file. ``pointer`` is llama.cpp's model, ``vocabulary`` its vocabulary."""
+
+    def __init__(self, header: Header, layers: int, report: Callable[[float], None]) -> None:
+        """Load the file, ``layers`` of it on a GPU. Raises WeightsError where llama.cpp cannot."""
+        self.header = header
+        library = self.library = load_library()
+        settings = library.llama_model_default_params()
+        settings.n_gpu_layers = layers
+        # Tiles of AMX raise a fault where the system does not grant them, and llama.cpp does not ask.
+        settings.use_extra_bufts = not uses_amx()
+
+        def told(progress: float, data: object) -> bool:
+            del data
+            report(progress)
+            return True
+
+        callback = library.llama_progress_callback(told)
+        settings.progress_callback = callback
+        LOG.forget()
+        self.pointer = library.llama_model_load_from_file(str(header.path).encode(), settings)
+        del callback
+        if not self.pointer:
+            raise WeightsError(
+                f"llama.cpp cannot load {header.path}: {LOG.last_words() or 'it does not say why'}.",
+                f"Check the file, or update: pip install -U llama-cpp-python. All it said is in {LOG.path}.",
+            )
+        weakref.finalize(self, library.llama_model_free, self.pointer)
+        self.vocabulary = library.llama_model_get_vocab(self.pointer)
+        self.vocab_size = int(library.llama_vocab_n_tokens(self.vocabulary))
+        self.trained_window = int(library.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def batch(self) -> int:
+        """Positions that llama.cpp computes at once: it reserves as many rows of logits."""
+        return 64 if self.vocab_size > LARGE_VOCABULARY else 128
+
+
+class Adapter:
+    """A LoRA on loaded weights, which stay as they are: it is attached to single contexts."""
+
+    def __init__(self, weights: Weights, path: Path) -> None:
+        """Load the file. Raises WeightsError where it does not fit the weights."""
+        library = weights.library
+        LOG.forget()
+        self.weights = weights
+        self.pointer = library.llama_adapter_lora_init(weights.pointer, str(path).encode())
+        if not self.pointer:
+            raise WeightsError(
+                f"The adapter {path} does not fit {weights.header.path}: {LOG.last_words() or 'llama.cpp refuses it'}.",
+                f"Name the base that it was made for. All that llama.cpp said is in {LOG.path}.",
+            )
+
+    def attach(self, context: Any) -> None:
+        """Let a context compute with the adapter from now on. Raises WeightsError."""
+        library = self.weights.library
+        adapters = (library.llama_adapter_lora_p_ctypes * 1)(self.pointer)
+        scales = (ctypes.c_float * 1)(1.0)
+        if library.llama_set_adapters_lora(context, adapters, 1, scales) != 0:
+            raise WeightsError("llama.cpp refuses the adapter.", f"What it said is in {LOG.path}.")
+
+
+class Session:
+    """One context of llama.cpp with room for ``size`` positions: a KV cache, and the logits of its last batch."""
+
+    def __init__(self, weights: Weights, adapter: Adapter | None, size: int, threads: int) -> None:
+        """Raises MemoryExhaustedError where there is no memory for it."""
+        self.weights = weights
+        self.size = size
+        self.used = 0
+        library = weights.library
+        settings = library.llama_context_default_params()
+        settings.n_ctx = size
+        settings.n_batch = settings.n_ubatch = min(weights.batch, size)
+        settings.n_seq_max = 1
+        settings.n_threads = settings.n_threads_batch = threads
+        # Plain attention over float32 keys and values: the least rounding, and the same on every machine.
+        settings.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        settings.type_k = settings.type_v = _F32
+        settings.swa_full = False
+        settings.no_perf = True
+        LOG.forget()
+        self.pointer = library.llama_init_from_model(weights.pointer, settings)
+        if not self.pointer:
+            raise MemoryExhaustedError(
+                f"llama.cpp has no memory for {size} positions: {LOG.last_words() or 'it does not say more'}.",
+                f"Use a smaller --ctx-size. What it said is in {LOG.path}.",
+            )
+        self._free = weakref.finalize(self, library.llama_free, self.pointer)
+        self._batch = library.llama_batch_init(weights.batch, 0, 1)
+        weakref.finalize(self, library.llama_batch_free, self._batch)
+        for place in range(weights.batch):
+            self._batch.n_seq_id[place] = 1
+            self._batch.seq_id[place][0] = 0
+        if adapter is not None:
+            adapter.attach(self.pointer)
+
+    def clear(self) -> None:
+        """Forget all positions."""
+        library = self.weights.library
+        library.llama_memory_clear(library.llama_get_memory(self.pointer), False)
+        self.used = 0
+
+    def copy_from(self, other: Session) -> None:
+        """Take over what another session, which is no larger, has seen: its keys and values to the bit."""
+        library = self.weights.library
+        size = library.llama_state_seq_get_size(other.pointer, 0)
+        held = (ctypes.c_uint8 * size)()
+        copied = library.llama_state_seq_get_data(other.pointer, held, size, 0)
+        if not copied or not library.llama_state_seq_set_data(self.pointer, held, copied, 0):
+            raise MemoryExhaustedError(
+                f"llama.cpp cannot give a context room for {self.size} positions.", f"Use --ctx-size {self.size}."
+            )
+        self.used = other.used
+
+    def decode(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """Feed at most a batch of ids and return the logits [keep, vocabulary] behind the last of them, not copied.
+
+        They lie where llama.cpp wrote them, and are overwritten by the next call.
+        """
+        library, batch, count = self.weights.library, self._batch, len(ids)
+        batch.n_tokens = count
+        for place, token in enumerate(ids):
+            batch.token[place] = token
+            batch.pos[place] = self.used + place
+            batch.logits[place] = place >= count - keep
+        LOG.forget()
+        result = library.llama_decode(self.pointer, batch)
+        if result == 1:
+            raise WindowError(
+                f"{self.used + count} positions do not fit a context of {self.size}.", "Use a larger --ctx-size."
+            )
+        if result != 0:
+            raise MemoryExhaustedError(
+                f"llama.cpp could not compute: {LOG.last_words() or f'it answered {result}'}.",
+                f"What it said is in {LOG.path}.",
+            )
+        self.used += count
+        if not keep:
+            return np.zeros((0, self.weights.vocab_size), np.float32)
+        return np.ctypeslib.as_array(library.llama_get_logits(self.pointer), (keep, self.weights.vocab_size))
