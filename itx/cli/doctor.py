@@ -35,10 +35,13 @@ def doctor(
     context: options.ContextName = "same",
     chat_template: options.ChatTemplate = None,
     system_prompt: options.SystemPrompt = None,
+    engine: options.Engine = options.EngineName.AUTO,
     device: options.Device = None,
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     chunk: options.Chunk = None,
+    n_gpu_layers: options.GpuLayers = None,
+    ctx_size: options.ContextSize = None,
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Say what would make a comparison of these models lie. Exit code 1: it would be wrong."""
@@ -56,10 +59,13 @@ def doctor(
         context=context,
         chat_template=chat_template,
         system_prompt=system_prompt,
+        engine=engine,
         device=device,
         dtype=dtype,
         threads=threads,
         chunk=chunk,
+        n_gpu_layers=n_gpu_layers,
+        ctx_size=ctx_size,
         trust_remote_code=trust_remote_code,
     )
     request, choice = settings.request(references), settings.choose_data()

@@ -113,6 +113,9 @@ class _Examination:
             dtype=request.dtype,
             threads=request.threads,
             trust_remote_code=request.trust_remote_code,
+            engine=request.engine,
+            gpu_layers=request.gpu_layers,
+            ctx_size=request.ctx_size,
         )
         ward = load_what_can_be(references, options, lambda what, done, total: self.tell(what))
         self.engines = ward.engines

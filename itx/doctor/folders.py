@@ -214,7 +214,7 @@ def _say_shape(tensor: Tensor) -> str:
 
 def check_architecture(subject: Subject, base: Subject) -> list[Finding]:
     """Warn where a full checkpoint is of another architecture or size than base: it is no tuning of it."""
-    if subject.adapter or not subject.config or not base.config:
+    if subject.adapter or not subject.config or not base.config or _is_gguf(subject) != _is_gguf(base):
         return []
     differing = [key for key in _SHAPE if subject.config.get(key) != base.config.get(key)]
     if not differing:
@@ -223,6 +223,11 @@ def check_architecture(subject: Subject, base: Subject) -> list[Finding]:
     key = differing[0]
     reason = f"Its {key} is {subject.config.get(key)} and base's {base.config.get(key)}: it is no tuning of this base."
     return [warned("architecture", subject.name, reason, "Name the base that it was made from.")]
+
+
+def _is_gguf(subject: Subject) -> bool:
+    """Return whether its config has llama.cpp's names for architectures, which are not those of transformers."""
+    return subject.reference.kind == "gguf"
 
 
 def check_generation(subject: Subject) -> list[Finding]:

@@ -28,11 +28,11 @@ def load_what_can_be(references: Sequence[Reference], options: Options, tell: Te
         return _load_alone(references, options, tell)
     try:
         return _admit(references, options, tell, [])
-    except MissingExtraError as error:
-        return Ward({}, [refused("engine", "all", error)])
     except ItxError as error:
         if len(references) == 1:
             return Ward({}, [_refuse(references[0], error)])
+        if isinstance(error, MissingExtraError) and len({each.kind == "gguf" for each in references}) == 1:
+            return Ward({}, [refused("engine", "all", error)])
     base, *tuned = references
     findings: list[Finding] = []
     whole: list[Reference] = []
@@ -74,7 +74,7 @@ def _load_alone(references: Sequence[Reference], options: Options, tell: Tell) -
             engines[reference.name] = engine
             findings.append(passed("loading", engine.name, f"Loaded with {engine.kind}, without its base."))
         except MissingExtraError as error:
-            return Ward({}, [refused("engine", "all", error)])
+            findings.append(_refuse(reference, error))
         except ItxError as error:
             reason = f"It was not loaded: {error.cause}"
             findings.append(warned("loading", reference.name, reason, error.remedy or "Mend the base first."))
@@ -84,4 +84,4 @@ def _load_alone(references: Sequence[Reference], options: Options, tell: Tell) -
 def _refuse(reference: Reference, error: ItxError) -> Finding:
     if isinstance(error, UsageError):
         raise error
-    return refused("loading", reference.name, error)
+    return refused("engine" if isinstance(error, MissingExtraError) else "loading", reference.name, error)

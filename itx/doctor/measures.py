@@ -101,8 +101,8 @@ def check_precisions(base: Engine, engine: Engine) -> list[Finding]:
     """Warn where base and tuned differ in dtype or quantisation, which would count as shift."""
     if engine.quantization != base.quantization:
         reason = (
-            f"It is quantised as {engine.quantization or 'nothing'} and base as {base.quantization or 'nothing'}: "
-            "what quantisation loses counts as shift."
+            f"Its weights are in {engine.quantization or engine.dtype} and base's in "
+            f"{base.quantization or base.dtype}: what quantisation loses counts as shift."
         )
         return [warned("precision", engine.name, reason, "Compare models of one quantisation.")]
     remedy = "Compare with one --dtype."

@@ -61,6 +61,8 @@ def read_references(
 def read_subject(reference: Reference, *, trust_remote_code: bool) -> tuple[Subject, list[Finding]]:
     """Read what lies in a model's folder, and say whether it is whole. Downloads a hub id that is not in the cache."""
     name = reference.name
+    if reference.kind == "gguf":
+        return _read_gguf(reference)
     if reference.kind not in {"folder", "hub"}:
         return Subject(reference), []
     try:
@@ -97,6 +99,28 @@ def read_subject(reference: Reference, *, trust_remote_code: bool) -> tuple[Subj
         tensors=tensors,
     )
     return subject, findings
+
+
+def _read_gguf(reference: Reference) -> tuple[Subject, list[Finding]]:
+    """Read a GGUF file's header, with its metadata under the names that a folder's configs have."""
+    from itx.models.llama.header import find_quantization, read_header
+
+    try:
+        header = read_header(Path(reference.place))
+    except ItxError as error:
+        return Subject(reference), [refused("weights", reference.name, error)]
+    config = {
+        "model_type": header.architecture,
+        "hidden_size": header.number("embedding_length"),
+        "num_hidden_layers": header.number("block_count"),
+        "num_attention_heads": header.number("attention.head_count"),
+    }
+    named = header.metadata.get("general.base_model.0.name")
+    stored = find_quantization(header.metadata, header.tensors) or "floats"
+    subject = Subject(
+        reference, adapter=header.is_adapter, config=config, adapter_config={"base_model_name_or_path": named}
+    )
+    return subject, [passed("weights", reference.name, f"{len(header.tensors):,} tensors, {stored}, whole.")]
 
 
 def _find_folder(reference: Reference, *, trust_remote_code: bool) -> Path:

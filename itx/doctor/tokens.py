@@ -48,8 +48,14 @@ def check_tokenizers(base: Reader, tuned: Reader) -> list[Finding]:
 
 def check_added(base: Reader, tuned: Reader) -> list[Finding]:
     """Warn of tokens that base has never seen: they were added, or given a name, by the tuning."""
-    mine = set(base.vocabulary.symbols.values())
-    fresh = sorted(token for token, symbol in tuned.vocabulary.symbols.items() if symbol not in mine)
+    mine, theirs = base.vocabulary.symbols, tuned.vocabulary.symbols
+    known = set(mine.values())
+    fresh = sorted(
+        token
+        for token, symbol in theirs.items()
+        # Engines write one token in several ways (▁ for a blank); what it means is its piece.
+        if symbol not in known and not (token in mine and base.vocabulary.piece(token) == tuned.vocabulary.piece(token))
+    )
     if not fresh:
         return [passed("added-tokens", tuned.name, "It knows no token that base does not know.")]
     named = ", ".join(f"{tuned.vocabulary.piece(token)!r} ({token})" for token in fresh[:_SHOWN])
