@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def check_adapter_base(subject: Subject, base: Subject) -> list[Finding]:
         if same is False:
             reason = f"It names {named} as its base, whose weights are not those of {given}."
             return [failed(check, name, reason, f"itx doctor {named} {subject.reference.text}")]
-    if _last_part(named) == _last_part(given):
+    if _are_alike(named, given):
         return [passed(check, name, f"It names {named} as its base.")]
     reason = f"It names {named} as its base, and the base given is {given}."
     return [warned(check, name, reason, f"Make sure that they are the same, or use its own: itx compare {named} …")]
@@ -154,8 +155,10 @@ def _have_same_weights(folder: Path, base: Subject) -> bool | None:
     return fingerprint_files(mine) == fingerprint_files(theirs)
 
 
-def _last_part(name: str) -> str:
-    return Path(name.rstrip("/")).name.lower()
+def _are_alike(named: str, given: str) -> bool:
+    """Return whether the last parts of two names agree but for case and punctuation, and for what GGUF files add."""
+    mine, theirs = (re.sub(r"[^a-z0-9]", "", Path(name.rstrip("/")).name.lower()) for name in (named, given))
+    return mine == theirs or (theirs.endswith("gguf") and theirs.startswith(mine) and bool(mine))
 
 
 def check_adapter_shapes(subject: Subject, base: Subject) -> list[Finding]:

@@ -59,7 +59,12 @@ def compare_ends(
 
 
 def compare_precision(base: Engine, engine: Engine) -> list[str]:
-    """Return a warning where two models compute in other dtypes, whose rounding would count as shift."""
+    """Return a warning where two models differ in quantisation or dtype: what rounding loses would count as shift."""
+    if engine.quantization != base.quantization:
+        return [
+            f"{engine.name} has its weights in {engine.quantization or engine.dtype} and base in "
+            f"{base.quantization or base.dtype}: what quantisation loses counts as shift."
+        ]
     if engine.dtype == base.dtype:
         return []
     return [f"{engine.name} computes in {engine.dtype} and base in {base.dtype}: rounding adds shift."]

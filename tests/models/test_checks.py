@@ -106,6 +106,17 @@ def test_another_end_of_response_is_said(base: Path, tmp_path: Path) -> None:
     assert "(7)" in warning
 
 
+def test_other_dtypes_and_quantisations_are_said(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = load(base, write_tuned(base, tmp_path / "full"))[0]
+    assert check_ids(engines[0], engines[1:]) == []
+    monkeypatch.setattr(engines[1], "dtype", "bfloat16")
+    (warning,) = check_ids(engines[0], engines[1:])
+    assert "computes in bfloat16 and base in float32" in warning
+    monkeypatch.setattr(engines[0], "quantization", "gptq")
+    (warning,) = check_ids(engines[0], engines[1:])
+    assert "in bfloat16 and base in gptq: what quantisation loses" in warning
+
+
 def probe(base: Path, *tuned: Path) -> list[str]:
     engines, warnings = load(base, *tuned)
     assert warnings == []
