@@ -137,7 +137,7 @@ class _Examination:
                 )
             elif subject.folder is not None and find_spec("transformers") is not None:
                 try:
-                    reader = _read_text_side(subject, self.readers.get("base"), self.request.trust_remote_code)
+                    reader = tokens.read_reader(subject, self.readers.get("base"), self.request.trust_remote_code)
                 except ItxError as error:
                     self.findings.append(refused("tokenizer", subject.name, error))
                 else:
@@ -187,28 +187,6 @@ class _Examination:
         under_it = [reader for reader in readers if reader is not base or self.request.context == "same"]
         self.findings += tokens.check_lacking(under_it, leader.vocabulary.encode(text))
         return template
-
-
-def _read_text_side(subject: Subject, base: Reader | None, trust_remote_code: bool) -> Reader | None:
-    from itx.models.torch.vocabulary import has_tokenizer, load_vocabulary, read_template
-
-    folder = subject.folder
-    assert folder is not None
-    if has_tokenizer(folder) or not subject.adapter:
-        loaded = load_vocabulary(folder, trust_remote_code=trust_remote_code)
-        found = subject.generation.get("eos_token_id", subject.config.get("eos_token_id"))
-        ids = [*(found if isinstance(found, list) else [found]), loaded.tokenizer_eos]
-        eos = frozenset(token for token in ids if isinstance(token, int))
-        columns = subject.config.get("vocab_size")
-        template = read_template(folder)
-        if subject.adapter and base is not None:
-            eos, columns = base.eos, base.columns
-        columns = columns if isinstance(columns, int) else None
-        return Reader(subject.name, subject.reference.text, loaded, template, eos, columns, subject.adapter)
-    if base is None:
-        return None
-    template = read_template(folder)
-    return Reader(subject.name, subject.reference.text, base.vocabulary, template, base.eos, base.columns, True)
 
 
 def examine(request: Request, exchanges: Sequence[Exchange] | None, tell: Tell) -> Diagnosis:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from itx.doctor.finding import Finding, failed, judge, passed, warned
+from itx.doctor.subject import Subject
 from itx.models.checks import compare_ends, compare_symbols, compare_texts
 from itx.models.contract import Vocabulary
 
@@ -28,6 +29,32 @@ class Reader:
     eos: frozenset[int]
     columns: int | None
     adapter: bool = False
+
+
+def read_reader(subject: Subject, base: Reader | None, trust_remote_code: bool) -> Reader | None:
+    """Read how a model reads text from its folder alone, an adapter without a tokenizer as its base does.
+
+    None where neither can be known. Raises WeightsError where its tokenizer cannot be read.
+    """
+    from itx.models.torch.vocabulary import has_tokenizer, load_vocabulary, read_template
+
+    folder = subject.folder
+    assert folder is not None
+    if has_tokenizer(folder) or not subject.adapter:
+        loaded = load_vocabulary(folder, trust_remote_code=trust_remote_code)
+        found = subject.generation.get("eos_token_id", subject.config.get("eos_token_id"))
+        ids = [*(found if isinstance(found, list) else [found]), loaded.tokenizer_eos]
+        eos = frozenset(token for token in ids if isinstance(token, int))
+        columns = subject.config.get("vocab_size")
+        template = read_template(folder)
+        if subject.adapter and base is not None:
+            eos, columns = base.eos, base.columns
+        columns = columns if isinstance(columns, int) else None
+        return Reader(subject.name, subject.reference.text, loaded, template, eos, columns, subject.adapter)
+    if base is None:
+        return None
+    template = read_template(folder)
+    return Reader(subject.name, subject.reference.text, base.vocabulary, template, base.eos, base.columns, True)
 
 
 def check_tokenizers(base: Reader, tuned: Reader) -> list[Finding]:
