@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from itx.models.options import Options
 from itx.models.fingerprint import fingerprint_files, list_decisive
+from itx.models.options import Options
 from itx.models.torch.load import TorchLoader
 from tests.models.loading import load
 from tests.support.llamas import write_adapter, write_llama
