@@ -100,7 +100,7 @@ class Joiner:
         """Whether there are rows that no model was tuned on."""
         return self._control is not None
 
-    def search(self, text: str, how: Literal["words", "meaning", "verbatim"], limit: int) -> list[Neighbour]:
+    def search(self, text: str, how: Literal["words", "meaning", "near", "verbatim"], limit: int) -> list[Neighbour]:
         """Return the rows that a person's query finds, best first."""
         return list(self._source.search(text, how, limit))
 

@@ -10,6 +10,7 @@ from itx.data.row import Row
 from itx.records import Neighbour, Paraphrase
 
 Kind = Literal["prompt", "response", "span"]
+How = Literal["words", "meaning", "near", "verbatim"]
 
 
 class Found(Protocol):
@@ -80,6 +81,8 @@ class Source(Protocol):
         """Return the sentences outside ``kept`` (characters, as are theirs) that say what a neighbour says."""
         ...
 
-    def search(self, text: str, how: Literal["words", "meaning", "verbatim"], limit: int) -> Sequence[Neighbour]:
+    def search(
+        self, text: str, how: Literal["words", "meaning", "near", "verbatim"], limit: int
+    ) -> Sequence[Neighbour]:
         """Return the rows that a person's query finds, best first."""
         ...

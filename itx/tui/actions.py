@@ -168,7 +168,7 @@ ACTIONS = (
         ("s",),
         "rows",
         "Search rows",
-        "search the tuning data by words, by meaning or verbatim",
+        "search the tuning data by words, by meaning, by both or verbatim",
         "See",
         when="data",
         rank=5,

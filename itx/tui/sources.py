@@ -24,6 +24,8 @@ class Source:
     """Whether it is a neighbour of the prompt."""
     whole: bool = False
     """Whether ``text`` is the row's whole response, and not a passage of it."""
+    lexical: float | None = None
+    semantic: float | None = None
     query: str = ""
     """What the row was found by, where that was not the prompt."""
 
@@ -79,6 +81,8 @@ def list_sources(borrowing: Borrowing, subject: Subject) -> list[Source]:
                     score=neighbour.score,
                     near=True,
                     whole=True,
+                    lexical=neighbour.lexical,
+                    semantic=neighbour.semantic,
                     query="" if neighbour.query == "prompt" else neighbour.query,
                 )
                 for neighbour in borrowing.neighbours

@@ -10,7 +10,7 @@ from itx.compare.events import Loading
 from itx.errors import ItxError
 from itx.records import Borrowing, Neighbour, Response, Trace
 
-How = Literal["words", "meaning", "verbatim"]
+How = Literal["words", "meaning", "near", "verbatim"]
 LIMIT = 50
 """Rows that one search finds at most."""
 

@@ -74,7 +74,7 @@ class Rows:
             Paraphrase(start=start, end=end, text=self.reworded, row=neighbours[0].row, passage="passage", score=0.9)
         ]
 
-    def search(self, text: str, how: Literal["words", "meaning", "verbatim"], limit: int) -> list[Neighbour]:
+    def search(self, text: str, how: Literal["words", "meaning", "near", "verbatim"], limit: int) -> list[Neighbour]:
         return self.nearest(text, limit)
 
     def trace(self, words: Sequence[str]) -> list[Traced]:

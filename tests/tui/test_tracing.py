@@ -206,13 +206,13 @@ async def test_a_run_gone_on_with_knows_what_was_traced_before(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_rows_are_searched_in_three_ways(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_rows_are_searched_in_four_ways(tmp_path: Path, size: tuple[int, int]) -> None:
     tracer = FakeTracer()
     async with piloted(traced_source(tmp_path / "run", tracer, prompts=()), size) as (app, pilot):
         await pilot.press("escape", "s")
         await pilot.pause()
         assert isinstance(app.screen, RowsScreen)
-        assert "[words] meaning verbatim" in flat(screen_text(app))
+        assert "[words] meaning near verbatim" in flat(screen_text(app))
         await pilot.press(*"waterloo", "enter")
         await until(pilot, lambda: "rows.jsonl#17" in screen_text(app))
         text = flat(screen_text(app))
@@ -220,18 +220,21 @@ async def test_rows_are_searched_in_three_ways(tmp_path: Path, size: tuple[int, 
         assert "Nobody slept." in text
         await pilot.press("tab")
         await until(pilot, lambda: len(tracer.searched) == 2)
-        assert "words [meaning] verbatim" in flat(screen_text(app))
+        assert "words [meaning] near verbatim" in flat(screen_text(app))
         await pilot.press("tab")
         await until(pilot, lambda: len(tracer.searched) == 3)
-        await pilot.press("slash", *"armies", "enter")
+        await pilot.press("tab")
         await until(pilot, lambda: len(tracer.searched) == 4)
+        await pilot.press("slash", *"armies", "enter")
+        await until(pilot, lambda: len(tracer.searched) == 5)
         await pilot.press("escape", "s")
         await pilot.pause()
-        await until(pilot, lambda: len(tracer.searched) == 5)
+        await until(pilot, lambda: len(tracer.searched) == 6)
         await pilot.press("escape")
     assert tracer.searched == [
         ("waterloo", "words"),
         ("waterloo", "meaning"),
+        ("waterloo", "near"),
         ("waterloo", "verbatim"),
         ("armies", "verbatim"),
         ("armies", "verbatim"),

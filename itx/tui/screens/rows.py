@@ -1,4 +1,4 @@
-"""The rows screen: search the tuning data by words, by meaning or verbatim; results, and the whole row."""
+"""The rows screen: search the tuning data by words, by meaning, by both or verbatim; results, and the whole row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from itx.tui.wording import cut
 _KEYS = (
     ("Escape", "back"),
     ("Enter", "search"),
-    ("tab", "words, meaning, verbatim"),
+    ("tab", "words, meaning, both, verbatim"),
     ("j k", "row"),
     ("space b", "scroll"),
     ("/", "ask again"),

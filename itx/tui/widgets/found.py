@@ -14,7 +14,7 @@ from itx.tui.widgets.bars import Line
 from itx.tui.widgets.panel import LongPanel, Panel
 from itx.tui.wording import cut, flow, pad, wrap_text
 
-MODES: tuple[How, ...] = ("words", "meaning", "verbatim")
+MODES: tuple[How, ...] = ("words", "meaning", "near", "verbatim")
 
 
 def find_matches(text: str, query: Query) -> list[tuple[int, int]]:

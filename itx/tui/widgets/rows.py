@@ -185,6 +185,9 @@ class RowsPanel(Panel):
             case _:
                 found = f"found by the {source.query}" if source.query else "nearest the prompt"
                 parts.append(Text(found, style=faint))
+                for name, score in (("semantic", source.semantic), ("lexical", source.lexical)):
+                    if score is not None:
+                        parts.append(Text(f"{name} {score:.2f}", style=faint))
         return [line for part in flow(parts, width) for line in wrap_text(part, width, 2)]
 
     def _write_text(
