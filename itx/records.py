@@ -8,7 +8,7 @@ know are ignored, so that later versions can add some.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple, overload
 
 import msgspec
 
@@ -41,6 +41,9 @@ class Model(Record, frozen=True, kw_only=True):
     device: str = "cpu"
     method: Literal["lora", "full"] | None = None
     """How it was tuned, where that can be seen: a PEFT adapter is ``lora`` (paper: LFT)."""
+    alignment: Literal["bytes"] | msgspec.UnsetType = msgspec.UNSET
+    """``bytes`` where its token ids are not the first tuned model's: figures between the two are over common spans of
+    the text (see ``Score``), and ``exact`` is False. Left out elsewhere."""
 
 
 class Decoding(Record, frozen=True, kw_only=True):
@@ -80,8 +83,17 @@ class Thresholds(Record, frozen=True, kw_only=True):
         if not 1 <= self.unshifted <= self.marginal:
             raise ValueError(f"thresholds need 1 <= unshifted <= marginal, not {self.unshifted}, {self.marginal}")
 
-    def classify(self, rank: int) -> ShiftClass:
-        """Return the shift class of a position whose emitted token has this rank (from 1) for the scorer."""
+    @overload
+    def classify(self, rank: int) -> ShiftClass: ...
+    @overload
+    def classify(self, rank: int | None) -> ShiftClass | None: ...
+    def classify(self, rank: int | None) -> ShiftClass | None:
+        """Return the shift class of a position whose emitted token has this rank (from 1) for the scorer.
+
+        None where it has none.
+        """
+        if rank is None:
+            return None
         if rank <= self.unshifted:
             return "unshifted"
         return "marginal" if rank <= self.marginal else "shifted"
@@ -168,23 +180,66 @@ class Context(Record, frozen=True, kw_only=True):
     text: str
 
 
-class Score(Record, frozen=True, kw_only=True):
+class CommonSpan(NamedTuple):
+    """A shortest stretch of a response's text that begins and ends with a token of both tokenizers.
+
+    ``author_start`` and ``author_end`` are positions, ``scorer_start`` and ``scorer_end`` places in ``Score.ids`` (ends
+    exclusive); the log-probs are the sums over these tokens. The scorer's is that of the tokens its tokenizer makes of
+    the text, which is at most that of the text.
+    """
+
+    author_start: int
+    author_end: int
+    scorer_start: int
+    scorer_end: int
+    author_logp: float
+    scorer_logp: float
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether one token meets one token."""
+        return self.author_end - self.author_start == 1 == self.scorer_end - self.scorer_start
+
+
+class Score(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What one scorer says of each position of a response. All lists have one entry a position.
 
     ``rank`` is 1 + the number of ids with a strictly higher logit than the emitted token's; ``ties`` counts the other
     ids with exactly its logit. ``top`` has ten alternatives a position. With ``exact`` False the divergences are lower
     bounds from partial distributions.
+
+    A scorer with another tokenizer than the author's reads the same text as tokens of its own: ``ids``. Then ``exact``
+    is False, ``spans`` has the log-probs of both over each common span, and an entry is None where no such figure
+    exists: ``logp`` but where a span is one position, ``rank`` and ``ties`` but where one token meets one token,
+    ``entropy`` but where a span begins, and the divergences everywhere, for two vocabularies have none. ``top`` is
+    empty but where a span begins, and has the scorer's ids. Bytes that make no character are in no span, nor is what
+    the scorer did not read.
     """
 
-    logp: list[float]
-    rank: list[int]
-    ties: list[int]
-    entropy: list[float]
-    kl_author_scorer: list[float]
-    kl_scorer_author: list[float]
-    js: list[float]
+    logp: list[float | None]
+    rank: list[int | None]
+    ties: list[int | None]
+    entropy: list[float | None]
+    kl_author_scorer: list[float | None]
+    kl_scorer_author: list[float | None]
+    js: list[float | None]
     top: list[Top]
-    exact: bool = True
+    exact: bool = msgspec.field(default_factory=lambda: True)
+    """Always written: what a factory makes is no default to leave out; the empty lists below are left out."""
+    ids: list[int] = []
+    """The scorer's own tokens of the response, where its tokenizer is another than the author's; else empty."""
+    spans: list[CommonSpan] = []
+    """The common spans, in order; empty where both have one tokenizer."""
+    outside_author: list[float] = []
+    """The author's probability of the ids beyond the common ones, which the figures leave out, at each position; empty
+    where both models have as many logits."""
+    outside_scorer: list[float] = []
+    """The scorer's."""
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the scorer read the text with another tokenizer than the author's."""
+        return bool(self.spans or self.ids)
 
 
 class Response(Record, frozen=True, kw_only=True):
@@ -243,6 +298,12 @@ class Trace(Record, frozen=True, kw_only=True):
 
     messages: list[Message] = []
     """What every model was told before the prompt: the system message, and the turns before the last."""
+    own_pieces: dict[str, dict[int, str]] = {}
+    """The pieces of each model that has other ids than those ``pieces`` names, by the model's name."""
+
+    def read_pieces(self, model: str) -> dict[int, str]:
+        """Return what the ids of a model mean in this line."""
+        return self.own_pieces.get(model, self.pieces)
 
     def response(self, author: str) -> Response | None:
         """Return the author's response, or None where it has none."""

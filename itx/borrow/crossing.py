@@ -31,11 +31,12 @@ class CrossTable(Record, frozen=True, kw_only=True):
 def count_cells(
     response: Response, score: Score, borrowing: Borrowing, pieces: Mapping[int, str], thresholds: Thresholds
 ) -> Counter[Cell]:
-    """Count the response's positions, without a closing EOS."""
+    """Count the response's positions, without a closing EOS and without those that have no rank."""
     named = categories(response, pieces)
     return Counter(
-        (named[position], thresholds.classify(score.rank[position]), position in borrowing.positions)
-        for position in range(response.length)
+        (named[position], thresholds.classify(rank), position in borrowing.positions)
+        for position, rank in enumerate(score.rank[: response.length])
+        if rank is not None
     )
 
 

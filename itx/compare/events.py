@@ -20,11 +20,12 @@ class Loading(Record, frozen=True, kw_only=True):
 
 
 class Started(Record, frozen=True, kw_only=True):
-    """A prompt begins. ``authors`` are in the order of the run's models."""
+    """A prompt begins. ``authors`` are in the order of the run's models; ``apart`` are models with ids of their own."""
 
     prompt: Prompt
     contexts: dict[str, Context]
     authors: list[str]
+    apart: list[str] = []
 
 
 class Emitted(Record, frozen=True, kw_only=True):
@@ -42,7 +43,9 @@ class Scored(Record, frozen=True, kw_only=True):
     """Figures of positions ``start`` … ``start + len(logp) - 1`` of an author's response.
 
     ``logp``, ``entropy`` and ``top`` are the author's own; ``scores`` has one slice a scorer. ``pieces`` names ids not
-    named before in this prompt.
+    named before in this prompt, ``own_pieces`` those of models with ids of their own. A scorer with another tokenizer
+    than the author's has no slice until the response ends; then the whole score comes at once, with ``start`` at the
+    end and no figures of the author's.
     """
 
     author: str
@@ -52,6 +55,7 @@ class Scored(Record, frozen=True, kw_only=True):
     top: list[Top]
     scores: dict[str, Score]
     pieces: dict[int, str]
+    own_pieces: dict[str, dict[int, str]] = {}
 
 
 class Finished(Record, frozen=True, kw_only=True):

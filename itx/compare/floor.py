@@ -50,8 +50,8 @@ def measure_distance(author: Engine, scorer: Engine, contexts: ContextMaker, chu
         response = _respond(author, scorer, made, chunk, POSITIONS - len(ranks))
         if response is not None:
             score = response.scores[scorer.name]
-            divergences += score.kl_author_scorer[: response.length]
-            ranks += score.rank[: response.length]
+            divergences += [value for value in score.kl_author_scorer[: response.length] if value is not None]
+            ranks += [rank for rank in score.rank[: response.length] if rank is not None]
         if len(ranks) >= POSITIONS:
             break
     if not ranks:

@@ -17,6 +17,10 @@ def round_figures(values: Iterable[float]) -> list[float]:
     return [float(f"{value:.7g}") for value in values]
 
 
+def _round_known(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else float(f"{value:.7g}") for value in values]
+
+
 def round_tops(tops: Iterable[Top]) -> list[Top]:
     """Return the alternatives with their log-probs rounded."""
     return [[(token, float(f"{logp:.7g}")) for token, logp in top] for top in tops]
@@ -24,14 +28,22 @@ def round_tops(tops: Iterable[Top]) -> list[Top]:
 
 def round_score(score: Score) -> Score:
     """Return a score with all its figures rounded."""
+    spans = [
+        span._replace(author_logp=round_figure(span.author_logp), scorer_logp=round_figure(span.scorer_logp))
+        for span in score.spans
+    ]
     return Score(
-        logp=round_figures(score.logp),
+        logp=_round_known(score.logp),
         rank=score.rank,
         ties=score.ties,
-        entropy=round_figures(score.entropy),
-        kl_author_scorer=round_figures(score.kl_author_scorer),
-        kl_scorer_author=round_figures(score.kl_scorer_author),
-        js=round_figures(score.js),
+        entropy=_round_known(score.entropy),
+        kl_author_scorer=_round_known(score.kl_author_scorer),
+        kl_scorer_author=_round_known(score.kl_scorer_author),
+        js=_round_known(score.js),
         top=round_tops(score.top),
         exact=score.exact,
+        ids=score.ids,
+        spans=spans,
+        outside_author=round_figures(score.outside_author),
+        outside_scorer=round_figures(score.outside_scorer),
     )

@@ -97,7 +97,9 @@ def summarise_borrowing(run: Run, traced: Iterable[tuple[Trace, Borrowings]]) ->
             tally.spans = largest([*tally.spans, *list_ranked(borrowing)], LISTED)
             score = response.scores.get(base)
             if score is not None and response.author != base:
-                tally.cells += count_cells(response, score, borrowing, trace.pieces, run.thresholds)
+                tally.cells += count_cells(
+                    response, score, borrowing, trace.read_pieces(response.author), run.thresholds
+                )
     models = {name: tally for name, tally in tallies.items() if tally.measured}
     if not models:
         return None

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itx.borrow.category import INITIATION, categories
 from itx.records import Floor, Record, Response, Run, Score, Thresholds, Trace
 from itx.report.borrowing import BorrowingFigures
+from itx.report.spans import list_spans, measure_rise
 
 
 class ClassCounts(Record, frozen=True, kw_only=True):
@@ -34,6 +35,11 @@ class PairFigures(Record, frozen=True, kw_only=True):
     KL(scorer‖author), ``rise`` the author's log-prob of the emitted token minus the scorer's. ``initiation_kl_mean``
     is over the first five positions of each response, ``later_kl_mean`` over the others. Without ``exact`` the
     divergences are lower bounds.
+
+    Where the scorer has another tokenizer (``aligned``), ``positions`` are those where one token meets one token,
+    ``unranked`` all others, there are no divergences, and ``span_rise_mean`` is the mean rise of a common span.
+    ``outside_author`` and ``outside_scorer`` are the mean probabilities of ids that the other model lacks, which the
+    figures leave out; None where both have as many.
     """
 
     author: str
@@ -57,6 +63,15 @@ class PairFigures(Record, frozen=True, kw_only=True):
     exact: bool
     counts: ClassCounts
     categories: dict[str, ClassCounts]
+    aligned: bool = False
+    unranked: int = 0
+    spans: int = 0
+    """Common spans of the two tokenizers."""
+    pairs: int = 0
+    """Those of them that are one token of each."""
+    span_rise_mean: float | None = None
+    outside_author: float | None = None
+    outside_scorer: float | None = None
 
 
 class Failure(Record, frozen=True, kw_only=True):
@@ -85,15 +100,16 @@ class Figures(Record, frozen=True, kw_only=True):
 
 
 def count_classes(response: Response, score: Score, thresholds: Thresholds) -> ClassCounts:
-    """Count the response's positions, without a closing EOS, by the class that ``score`` gives them."""
-    classes = Counter(thresholds.classify(rank) for rank in score.rank[: response.length])
+    """Count the response's positions with a rank, without a closing EOS, by the class that ``score`` gives them."""
+    classes = Counter(thresholds.classify(rank) for rank in score.rank[: response.length] if rank is not None)
     return ClassCounts(unshifted=classes["unshifted"], marginal=classes["marginal"], shifted=classes["shifted"])
 
 
 def largest_rises(response: Response, score: Score) -> list[int]:
-    """Return all positions, EOS too, by the rise of the author's log-prob over the scorer's, largest first."""
-    rises = [own - other for own, other in zip(response.logp, score.logp, strict=True)]
-    return sorted(range(len(rises)), key=lambda position: -rises[position])
+    """Return all positions with both log-probs, EOS too, by the author's minus the scorer's, largest first."""
+    figures = enumerate(zip(response.logp, score.logp, strict=True))
+    rises = {position: own - other for position, (own, other) in figures if other is not None}
+    return sorted(rises, key=lambda position: -rises[position])
 
 
 def order_pairs(run: Run, response: Response) -> list[str]:
@@ -108,6 +124,9 @@ def order_responses(run: Run, trace: Trace) -> list[Response]:
     return sorted(trace.responses, key=lambda response: names.index(response.author))
 
 
+_SUMMED = ("kl", "kl_reverse", "js", "rise", "author", "scorer", "outside_author", "outside_scorer")
+
+
 class _Tally:
     """Sums of one pair, grown response by response."""
 
@@ -116,9 +135,13 @@ class _Tally:
         self.cancelled = 0
         self.tied = 0
         self.exact = True
+        self.aligned = False
+        self.unranked = 0
+        self.pairs = 0
+        self.span_rises = array("d")
         self.classes: Counter[str] = Counter()
         self.by_category: dict[str, Counter[str]] = {}
-        self.sums = {name: array("d") for name in ("kl", "kl_reverse", "js", "rise", "author", "scorer")}
+        self.sums = {name: array("d") for name in _SUMMED}
         self.initiation = array("d")
         self.later = array("d")
 
@@ -127,22 +150,32 @@ class _Tally:
         self.responses += 1
         self.cancelled += response.finish == "cancelled"
         self.exact = self.exact and score.exact
-        self.tied += sum(ties > 0 for ties in score.ties[:count])
+        self.aligned = self.aligned or score.aligned
+        self.tied += sum(bool(ties) for ties in score.ties[:count])
         for rank, category in zip(score.rank[:count], named, strict=False):
             shift = thresholds.classify(rank)
+            if shift is None:
+                self.unranked += 1
+                continue
             self.classes[shift] += 1
             self.by_category.setdefault(category, Counter())[shift] += 1
-        self.sums["kl"].extend(score.kl_author_scorer[:count])
-        self.sums["kl_reverse"].extend(score.kl_scorer_author[:count])
-        self.sums["js"].extend(score.js[:count])
-        self.sums["rise"].extend(own - other for own, other in zip(response.logp[:count], score.logp, strict=False))
+        self.sums["kl"].extend(_known(score.kl_author_scorer[:count]))
+        self.sums["kl_reverse"].extend(_known(score.kl_scorer_author[:count]))
+        self.sums["js"].extend(_known(score.js[:count]))
+        figures = zip(response.logp[:count], score.logp, strict=False)
+        self.sums["rise"].extend(own - other for own, other in figures if other is not None)
         self.sums["author"].extend(response.entropy[:count])
-        self.sums["scorer"].extend(score.entropy[:count])
-        self.initiation.extend(score.kl_author_scorer[: min(INITIATION, count)])
-        self.later.extend(score.kl_author_scorer[INITIATION:count])
+        self.sums["scorer"].extend(_known(score.entropy[:count]))
+        self.sums["outside_author"].extend(score.outside_author[:count])
+        self.sums["outside_scorer"].extend(score.outside_scorer[:count])
+        self.initiation.extend(_known(score.kl_author_scorer[: min(INITIATION, count)]))
+        self.later.extend(_known(score.kl_author_scorer[INITIATION:count]))
+        spans = list_spans(response, score)
+        self.pairs += sum(span.is_pair for span in spans)
+        self.span_rises.extend(map(measure_rise, spans))
 
     def close(self, author: str, scorer: str) -> PairFigures:
-        positions = len(self.sums["kl"])
+        positions = self.classes.total()
         return PairFigures(
             author=author,
             scorer=scorer,
@@ -153,7 +186,7 @@ class _Tally:
             marginal=self.classes["marginal"] / positions if positions else None,
             shifted=self.classes["shifted"] / positions if positions else None,
             kl_mean=_mean(self.sums["kl"]),
-            kl_median=statistics.median(self.sums["kl"]) if positions else None,
+            kl_median=statistics.median(self.sums["kl"]) if self.sums["kl"] else None,
             kl_reverse_mean=_mean(self.sums["kl_reverse"]),
             js_mean=_mean(self.sums["js"]),
             rise_mean=_mean(self.sums["rise"]),
@@ -165,7 +198,18 @@ class _Tally:
             exact=self.exact,
             counts=ClassCounts(**self.classes),
             categories={name: ClassCounts(**counts) for name, counts in sorted(self.by_category.items())},
+            aligned=self.aligned,
+            unranked=self.unranked,
+            spans=len(self.span_rises),
+            pairs=self.pairs,
+            span_rise_mean=_mean(self.span_rises),
+            outside_author=_mean(self.sums["outside_author"]),
+            outside_scorer=_mean(self.sums["outside_scorer"]),
         )
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _mean(values: array[float]) -> float | None:
@@ -187,7 +231,7 @@ def summarise(run: Run, traces: Iterable[Trace]) -> Figures:
             failed.append(Failure(prompt_id=trace.prompt_id, error=trace.error))
             continue
         for response in trace.responses:
-            named = categories(response, trace.pieces)
+            named = categories(response, trace.read_pieces(response.author))
             for scorer in order_pairs(run, response):
                 tally = tallies.setdefault((response.author, scorer), _Tally())
                 tally.add(response, response.scores[scorer], named, run.thresholds)

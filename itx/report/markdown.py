@@ -12,8 +12,9 @@ from itx.report.figures import count_classes, order_pairs, order_responses, summ
 from itx.report.marks import BLANK, LINE_FEED, mark_lines
 from itx.report.provenance import write_provenance
 from itx.report.sources import write_borrowing, write_borrowing_summary, write_lone_mark
+from itx.report.spans import LISTED, describe_spans, largest_spans, measure_rise, read_span, say_outside, say_tokens
 from itx.report.summary import write_pairs
-from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_share
+from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_rank, say_share
 
 _WIDTH = 72
 _HEIGHT = 6
@@ -82,7 +83,8 @@ def _write_response(run: Run, trace: Trace, response: Response, score: Score | N
     if not response.text and response.length == 0:
         written = "An empty response.\n"
     else:
-        written = quote(map(write_line, mark_lines(response, score, run.thresholds, trace.pieces)))
+        pieces = trace.read_pieces(response.author)
+        written = quote(map(write_line, mark_lines(response, score, run.thresholds, pieces)))
     notes = list(filter(None, [say_ending(response, run.decoding)]))
     if response.given:
         notes.append("given, not generated")
@@ -97,9 +99,12 @@ def _write_pair(run: Run, trace: Trace, response: Response, scorer: str) -> str:
         _write_response(run, trace, response, score),
         "\n",
     ]
+    if score.aligned:
+        said = describe_spans(response, score, escape_inline(response.author), escape_inline(scorer))
+        parts.append(f"{said}.\n\n")
     if counts.positions:
-        divergences = score.kl_author_scorer[: response.length]
-        mean = sum(divergences) / len(divergences)
+        divergences = [value for value in score.kl_author_scorer[: response.length] if value is not None]
+        mean = sum(divergences) / len(divergences) if divergences else None
         parts.append(
             f"{say_count(counts.positions, 'position')}: "
             f"{say_share(counts.unshifted, counts.positions)} unshifted, "
@@ -107,13 +112,39 @@ def _write_pair(run: Run, trace: Trace, response: Response, scorer: str) -> str:
             f"{say_share(counts.shifted, counts.positions)} shifted; "
             f"mean KL({escape_inline(response.author)}‖{escape_inline(scorer)}) {say_nats(mean, score.exact)} nats\n\n"
         )
+        outside = say_outside(score, response.length, escape_inline(response.author), escape_inline(scorer))
+        parts.append(f"{outside}\n\n" if outside else "")
         parts.append(_write_shifted(run, trace, response, scorer))
-        curve = plot_text(divergences, _WIDTH, _HEIGHT)
-        notes = ["in nats"] if score.exact else ["lower bounds, in nats"]
-        if len(divergences) > max(line.count(LEVEL) for line in curve):
-            notes.append("a column shows the largest of its positions")
-        parts.append(f"KL by position ({'; '.join(notes)}):\n\n{code_block(chr(10).join(curve))}\n")
+        if divergences:
+            parts.append(_write_curve(divergences, score))
+    parts.append(_write_spans(response, scorer))
     return "".join(parts)
+
+
+def _write_curve(divergences: Sequence[float], score: Score) -> str:
+    curve = plot_text(divergences, _WIDTH, _HEIGHT)
+    notes = ["in nats"] if score.exact else ["lower bounds, in nats"]
+    if len(divergences) > max(line.count(LEVEL) for line in curve):
+        notes.append("a column shows the largest of its positions")
+    return f"KL by position ({'; '.join(notes)}):\n\n{code_block(chr(10).join(curve))}\n"
+
+
+def _write_spans(response: Response, scorer: str) -> str:
+    """Return the common spans of two tokenizers that the author gives most more; nothing where they share one."""
+    author, other = code(response.author), code(scorer)
+    rows = [
+        [
+            str(span.author_start),
+            code_piece(read_span(response, span), response.ids[span.author_start]),
+            say_tokens(span),
+            say_probability(span.author_logp),
+            say_probability(span.scorer_logp),
+            say_nats(measure_rise(span)),
+        ]
+        for span in largest_spans(response, response.scores[scorer], LISTED)
+    ]
+    header = ["position", f"{author} gives more", "tokens", f"p by {author}", f"p by {other}", "nats"]
+    return write_table(header, rows, [0, 2, 3, 4, 5]) + "\n" if rows else ""
 
 
 def _write_shifted(run: Run, trace: Trace, response: Response, scorer: str) -> str:
@@ -124,22 +155,23 @@ def _write_shifted(run: Run, trace: Trace, response: Response, scorer: str) -> s
     if not shifted:
         return "No shifted token.\n\n"
     author, other = code(response.author), code(scorer)
+    own, others = trace.read_pieces(response.author), trace.read_pieces(scorer)
     header = ["position", f"{other} wanted", f"p by {other}", f"{author} said", f"p by {author}", f"p by {other}"]
     header += ["rank", "KL"]
     rows = []
     for position in shifted:
         token = response.ids[position]
         wanted, wanted_logp = score.top[position][0] if score.top[position] else (None, 0.0)
-        said = code_piece(trace.pieces.get(token), token)
+        said = code_piece(own.get(token), token)
         rows.append(
             [
                 str(position),
-                "—" if wanted is None else code_piece(trace.pieces.get(wanted), wanted),
+                "—" if wanted is None else code_piece(others.get(wanted), wanted),
                 "—" if wanted is None else say_probability(wanted_logp),
                 said if position < response.length else f"{said} (EOS)",
                 say_probability(response.logp[position]),
                 say_probability(score.logp[position]),
-                f"{score.rank[position]:,}",
+                say_rank(score.rank[position]),
                 say_nats(score.kl_author_scorer[position], score.exact),
             ]
         )

@@ -22,7 +22,7 @@ class Stretch(Record, frozen=True, kw_only=True):
 def mark_lines(
     response: Response, score: Score | None, thresholds: Thresholds, pieces: Mapping[int, str]
 ) -> list[list[Stretch]]:
-    """Return the response's lines as stretches, sanitised; without a score nothing is marked.
+    """Return the response's lines as stretches, sanitised; without a score, or a rank, nothing is marked.
 
     Neighbours of the same class are one stretch. A marked token of white space alone is shown as ``↵`` or ``␣``, and a
     marked EOS by its name. A character made of several tokens has the class of the one that completes it.
@@ -31,14 +31,14 @@ def mark_lines(
     parts: list[tuple[str, ShiftClass]] = []
     for position in range(response.length):
         start, end = response.span(position)
-        shift = thresholds.classify(score.rank[position]) if score else "unshifted"
+        shift = (thresholds.classify(score.rank[position]) if score else None) or "unshifted"
         piece = text[start:end]
         if shift != "unshifted" and piece.isspace():
             piece = piece.replace(" ", BLANK).replace("\n", f"{LINE_FEED}\n")
         parts.append((piece, shift))
     parts.append((text[response.ends[response.length - 1] if response.length else 0 :], "unshifted"))
     if score and response.length < len(response.ids):
-        shift = thresholds.classify(score.rank[response.length])
+        shift = thresholds.classify(score.rank[response.length]) or "unshifted"
         if shift != "unshifted":
             name = sanitise(pieces.get(response.ids[-1]) or "EOS", keep_newlines=False)
             parts += [(" ", "unshifted"), (name, shift)]

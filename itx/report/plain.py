@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from itx.records import Borrowing, Response, Run, Score, Trace
+from itx.records import Borrowing, CommonSpan, Response, Run, Score, Trace
 from itx.report.borrowing import Borrowings, say_borrowed, say_controls
 from itx.report.cells import cut, measure, pad, wrap
 from itx.report.curve import sparkline
 from itx.report.figures import count_classes, order_pairs, order_responses
 from itx.report.marks import BLANK, LINE_FEED, Stretch, mark_lines
-from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_share
+from itx.report.spans import LISTED, describe_spans, largest_spans, measure_rise, read_span, say_outside, say_tokens
+from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_rank, say_share
 from itx.text import sanitise
 
 NARROWEST = 40
@@ -123,7 +124,7 @@ def _add_response(page: _Page, run: Run, trace: Trace, response: Response, score
     if not response.text and response.length == 0:
         page.add("(an empty response)", indent=2)
     else:
-        for line in mark_lines(response, score, run.thresholds, trace.pieces):
+        for line in mark_lines(response, score, run.thresholds, trace.read_pieces(response.author)):
             page.add("".join(_mark(stretch, marks) for stretch in line), indent=2)
     ending = say_ending(response, run.decoding)
     if ending:
@@ -140,26 +141,47 @@ def _add_pair(page: _Page, run: Run, trace: Trace, response: Response, scorer: s
     page.add("")
     page.add(f"{response.author} answered, scored by {scorer}" + (" (given text)" if response.given else ""))
     _add_response(page, run, trace, response, score, marks)
+    if score.aligned:
+        page.add("")
+        page.add(f"{describe_spans(response, score, response.author, scorer)}.", indent=2)
     counts = count_classes(response, score, run.thresholds)
-    if not counts.positions:
-        return
-    divergences = score.kl_author_scorer[: response.length]
-    mean = say_nats(sum(divergences) / len(divergences), score.exact)
-    page.add("")
-    page.add(
-        f"{say_count(counts.positions, 'position')}: {say_share(counts.unshifted, counts.positions)} unshifted, "
-        f"{say_share(counts.marginal, counts.positions)} marginal, "
-        f"{say_share(counts.shifted, counts.positions)} shifted; mean KL {mean}",
-        indent=2,
-    )
-    largest = say_nats(max(divergences), score.exact)
-    tail = page.clean(f" largest {largest}")
-    page.add(f"KL {sparkline(divergences, page.width - 5 - measure(tail), page.ascii_only)}{tail}", indent=2)
-    rows = _list_shifted(run, trace, response, score, page.clean)
+    if counts.positions:
+        divergences = [value for value in score.kl_author_scorer[: response.length] if value is not None]
+        mean = say_nats(sum(divergences) / len(divergences) if divergences else None, score.exact)
+        if not score.aligned:
+            page.add("")
+        page.add(
+            f"{say_count(counts.positions, 'position')}: {say_share(counts.unshifted, counts.positions)} unshifted, "
+            f"{say_share(counts.marginal, counts.positions)} marginal, "
+            f"{say_share(counts.shifted, counts.positions)} shifted; mean KL {mean}",
+            indent=2,
+        )
+        if divergences:
+            tail = page.clean(f" largest {say_nats(max(divergences), score.exact)}")
+            page.add(f"KL {sparkline(divergences, page.width - 5 - measure(tail), page.ascii_only)}{tail}", indent=2)
+    outside = say_outside(score, response.length, response.author, scorer)
+    if outside:
+        page.add(outside, indent=2)
+    rows = _list_shifted(run, trace, response, scorer, page.clean)
     if rows:
         page.add("")
         header = ["at", f"{scorer} wanted", "p", f"{response.author} said", "p", f"p by {scorer}", "rank", "KL"]
         page.add_table(header, rows, free=[1, 3])
+    if risen := largest_spans(response, score, LISTED):
+        page.add("")
+        header = ["at", f"{response.author} gives more", "tokens", f"p by {response.author}", f"p by {scorer}", "nats"]
+        page.add_table(header, [_write_span(response, span, page.clean) for span in risen], free=[1])
+
+
+def _write_span(response: Response, span: CommonSpan, clean: Callable[[str], str]) -> list[str]:
+    return [
+        str(span.author_start),
+        clean(f"'{sanitise(read_span(response, span), keep_newlines=False)}'"),
+        say_tokens(span),
+        say_probability(span.author_logp),
+        say_probability(span.scorer_logp),
+        say_nats(measure_rise(span)),
+    ]
 
 
 def _add_borrowing(page: _Page, borrowing: Borrowing) -> None:
@@ -176,8 +198,10 @@ def _add_borrowing(page: _Page, borrowing: Borrowing) -> None:
 
 
 def _list_shifted(
-    run: Run, trace: Trace, response: Response, score: Score, clean: Callable[[str], str]
+    run: Run, trace: Trace, response: Response, scorer: str, clean: Callable[[str], str]
 ) -> list[list[str]]:
+    score = response.scores[scorer]
+    said, other = trace.read_pieces(response.author), trace.read_pieces(scorer)
     rows = []
     for position, token in enumerate(response.ids):
         if run.thresholds.classify(score.rank[position]) != "shifted":
@@ -186,18 +210,18 @@ def _list_shifted(
         rows.append(
             [
                 str(position),
-                "-" if wanted is None else _name(trace, wanted[0], clean),
+                "-" if wanted is None else _name(other, wanted[0], clean),
                 "-" if wanted is None else say_probability(wanted[1]),
-                _name(trace, token, clean),
+                _name(said, token, clean),
                 say_probability(response.logp[position]),
                 say_probability(score.logp[position]),
-                f"{score.rank[position]:,}",
+                say_rank(score.rank[position]),
                 say_nats(score.kl_author_scorer[position], score.exact),
             ]
         )
     return rows
 
 
-def _name(trace: Trace, token: int, clean: Callable[[str], str]) -> str:
-    piece = trace.pieces.get(token)
+def _name(pieces: Mapping[int, str], token: int, clean: Callable[[str], str]) -> str:
+    piece = pieces.get(token)
     return f"id {token}" if piece is None else clean(f"'{sanitise(piece, keep_newlines=False)}'")

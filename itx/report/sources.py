@@ -45,7 +45,7 @@ def write_borrowing(run: Run, trace: Trace, response: Response, borrowing: Borro
     base = run.base.name
     score = response.scores.get(base)
     if score is not None and response.author != base and response.length:
-        cells = count_cells(response, score, borrowing, trace.pieces, run.thresholds)
+        cells = count_cells(response, score, borrowing, trace.read_pieces(response.author), run.thresholds)
         parts.append(f"{_write_cross(cross(cells))}\n")
     return "".join(parts)
 

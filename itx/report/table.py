@@ -48,6 +48,9 @@ def tidy_rows(
 ) -> Iterator[dict[str, Value]]:
     """Yield the rows, EOS included (its category is ``eos``); ``piece`` is None where the run does not name the id.
 
+    Where the scorer has another tokenizer ``exact`` is False and what does not exist is None: ``scorer_logp`` but where
+    one token is a common span, ``rank``, ``ties`` and ``shift`` but where one token meets one token, and KL and JS.
+
     A failed prompt has no rows, as it has no part in the figures. ``span_id`` is the span that a position lies in (its
     owner, else a borrowed one, the rarest, the longest), None outside all; ``borrow`` is ``raised`` or ``borrowed`` at
     a borrowed word and ``none`` elsewhere. Both are None where a response was not traced.
@@ -58,7 +61,8 @@ def tidy_rows(
         borrowings = find_borrowings(trace) if find_borrowings else {}
         for response in trace.responses:
             spans, borrowed = _list_sources(response, borrowings.get(response.author))
-            named = categories(response, trace.pieces)
+            pieces = trace.read_pieces(response.author)
+            named = categories(response, pieces)
             for scorer in order_pairs(run, response):
                 score = response.scores[scorer]
                 for position, token in enumerate(response.ids):
@@ -69,7 +73,7 @@ def tidy_rows(
                         "scorer": scorer,
                         "position": position,
                         "token_id": token,
-                        "piece": trace.pieces.get(token),
+                        "piece": pieces.get(token),
                         "author_logp": response.logp[position],
                         "scorer_logp": score.logp[position],
                         "rank": rank,

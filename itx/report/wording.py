@@ -33,8 +33,14 @@ def say_ending(response: Response, decoding: Decoding) -> str:
     }[name_ending(response.finish, len(response.ids), decoding.max_new_tokens, given=response.given)]
 
 
-def say_probability(logp: float) -> str:
-    """Return exp(``logp``) with two significant digits: ``0.91``, ``0.031``, ``2e-05``."""
+ABSENT = "n/a"
+"""What is said where a figure does not exist."""
+
+
+def say_probability(logp: float | None) -> str:
+    """Return exp(``logp``) with two significant digits: ``0.91``, ``0.031``, ``2e-05``; ``n/a`` without one."""
+    if logp is None:
+        return ABSENT
     probability = math.exp(min(logp, 0.0))
     if probability >= 0.995:
         return "1.00"
@@ -45,8 +51,18 @@ def say_probability(logp: float) -> str:
     return f"{probability:.0e}"
 
 
-def say_nats(value: float, exact: bool = True) -> str:
-    """Return a divergence with three digits where it is large enough; a lower bound is shown as ``≥ x``."""
+def say_rank(rank: int | None) -> str:
+    """Return a rank with its thousands apart; ``n/a`` without one."""
+    return ABSENT if rank is None else f"{rank:,}"
+
+
+def say_nats(value: float | None, exact: bool = True) -> str:
+    """Return a divergence with three digits where it is large enough; a lower bound is shown as ``≥ x``.
+
+    Without a value it is ``n/a``.
+    """
+    if value is None:
+        return ABSENT
     if abs(value) >= 0.0005 or value == 0:
         digits = f"{value:.1f}" if abs(value) >= 99.95 else f"{value:.2f}" if abs(value) >= 0.995 else f"{value:.3f}"
     else:

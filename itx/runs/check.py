@@ -36,7 +36,10 @@ def check_trace(trace: Trace, run: Run) -> Trace:
     authors = [response.author for response in trace.responses]
     if len(set(authors)) != len(authors):
         raise ValueError("two responses of the same author")
-    unknown = ({*authors, *trace.contexts} | {name for response in trace.responses for name in response.scores}) - names
+    unknown = (
+        {*authors, *trace.contexts, *trace.own_pieces}
+        | {name for response in trace.responses for name in response.scores}
+    ) - names
     if unknown:
         raise ValueError(f"unknown model {sorted(unknown)[0]!r}")
     for response in trace.responses:
@@ -47,7 +50,8 @@ def check_trace(trace: Trace, run: Run) -> Trace:
     if all(response.ends or not response.ids for response in trace.responses):
         return trace
     return msgspec.structs.replace(
-        trace, responses=[_with_ends(response, trace.pieces) for response in trace.responses]
+        trace,
+        responses=[_with_ends(response, trace.read_pieces(response.author)) for response in trace.responses],
     )
 
 
@@ -59,12 +63,13 @@ def _check_length(name: str, values: Sized, length: int) -> None:
 def has_impossible_figure(trace: Trace) -> bool:
     """Return True where a log-prob, an entropy or a divergence is not a number, or beyond what a model can give."""
     for response in trace.responses:
-        columns = [response.logp, response.entropy]
+        columns: list[Sequence[float | None]] = [response.logp, response.entropy]
         for score in response.scores.values():
             columns += [score.logp, score.entropy, score.kl_author_scorer, score.kl_scorer_author, score.js]
+            columns += [[span.author_logp, span.scorer_logp] for span in score.spans]
         tops = [*response.top, *(top for score in response.scores.values() for top in score.top)]
         columns += [[logp for _, logp in top] for top in tops]
-        if not all(abs(value) < _LARGEST for column in columns for value in column):
+        if not all(value is None or abs(value) < _LARGEST for column in columns for value in column):
             return True
     return False
 
@@ -95,7 +100,7 @@ def _check_response(response: Response) -> None:
 
 
 def _check_score(score: Score, length: int) -> None:
-    figures: dict[str, Sequence[float]] = {
+    figures: dict[str, Sequence[float | None]] = {
         "logp": score.logp,
         "rank": score.rank,
         "ties": score.ties,
@@ -106,12 +111,34 @@ def _check_score(score: Score, length: int) -> None:
     }
     for name, values in figures.items():
         _check_length(name, values, length)
-        _check_figures(name, values)
+        known = [value for value in values if value is not None]
+        if score.exact and len(known) < length:
+            raise ValueError(f"{name} lacks a figure that an exact score has")
+        _check_figures(name, known)
     _check_length("top", score.top, length)
-    if length and min(score.rank) < 1:
+    if min((rank for rank in score.rank if rank is not None), default=1) < 1:
         raise ValueError("a rank below 1")
-    if length and min(score.ties) < 0:
+    if min((ties for ties in score.ties if ties is not None), default=0) < 0:
         raise ValueError("a negative number of ties")
+    for name, outside in (("outside_author", score.outside_author), ("outside_scorer", score.outside_scorer)):
+        if outside:
+            _check_length(name, outside, length)
+            if not (min(outside) >= 0 and max(outside) <= 1):
+                raise ValueError(f"{name} has a figure that is no probability")
+    _check_spans(score, length)
+
+
+def _check_spans(score: Score, length: int) -> None:
+    """Raise ValueError where common spans are not stretches of positions and of the scorer's ids, one after another."""
+    place = (0, 0)
+    for span in score.spans:
+        if not (
+            place[0] <= span.author_start < span.author_end <= length
+            and place[1] <= span.scorer_start < span.scorer_end <= len(score.ids)
+        ):
+            raise ValueError("common spans that do not follow one another within the response")
+        _check_figures("a common span", [span.author_logp, span.scorer_logp])
+        place = (span.author_end, span.scorer_end)
 
 
 def _with_ends(response: Response, pieces: dict[int, str]) -> Response:

@@ -15,8 +15,22 @@ from itx.tui.wrapping import Piece
 Status = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
-def _empty_score() -> Score:
-    return Score(logp=[], rank=[], ties=[], entropy=[], kl_author_scorer=[], kl_scorer_author=[], js=[], top=[])
+def _empty_score(exact: bool) -> Score:
+    return Score(
+        logp=[],
+        rank=[],
+        ties=[],
+        entropy=[],
+        kl_author_scorer=[],
+        kl_scorer_author=[],
+        js=[],
+        top=[],
+        exact=exact,
+        ids=[],
+        spans=[],
+        outside_author=[],
+        outside_scorer=[],
+    )
 
 
 @dataclass
@@ -96,7 +110,7 @@ class Answer:
         counts: dict[ShiftClass, int] = {"unshifted": 0, "marginal": 0, "shifted": 0}
         score = self.scores.get(scorer)
         for position, rank in enumerate(score.rank if score is not None else []):
-            if position != self.end:
+            if position != self.end and rank is not None:
                 counts[thresholds.classify(rank)] += 1
         return counts
 
@@ -107,12 +121,13 @@ class Answer:
         return [position for position, rank in enumerate(ranks) if thresholds.classify(rank) == "shifted"]
 
     def rises(self, scorer: str) -> list[int]:
-        """Return all scored positions by author − scorer log-prob, largest first."""
+        """Return all positions with both log-probs by author − scorer log-prob, largest first."""
         score = self.scores.get(scorer)
         if score is None:
             return []
-        rise = [own - other for own, other in zip(self.logp, score.logp, strict=False)]
-        return sorted(range(len(rise)), key=lambda position: (-rise[position], position))
+        figures = enumerate(zip(self.logp, score.logp, strict=False))
+        rise = {position: own - other for position, (own, other) in figures if other is not None}
+        return sorted(rise, key=lambda position: (-rise[position], position))
 
     def choice(self, position: int, scorer: str) -> tuple[int, float] | None:
         """Return the scorer's own first choice (id, log-prob) at ``position``."""
@@ -134,7 +149,7 @@ class Answer:
         self.entropy.extend(event.entropy)
         self.top.extend(event.top)
         for scorer, part in event.scores.items():
-            score = self.scores.setdefault(scorer, _empty_score())
+            score = self.scores.setdefault(scorer, _empty_score(part.exact))
             score.logp.extend(part.logp)
             score.rank.extend(part.rank)
             score.ties.extend(part.ties)
@@ -143,6 +158,10 @@ class Answer:
             score.kl_scorer_author.extend(part.kl_scorer_author)
             score.js.extend(part.js)
             score.top.extend(part.top)
+            score.ids.extend(part.ids)
+            score.spans.extend(part.spans)
+            score.outside_author.extend(part.outside_author)
+            score.outside_scorer.extend(part.outside_scorer)
 
 
 @dataclass
@@ -155,6 +174,8 @@ class Exchange:
     contexts: dict[str, Context] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
     pieces: dict[int, str] = field(default_factory=dict)
+    own_pieces: dict[str, dict[int, str]] = field(default_factory=dict)
+    """The pieces of each model that has other ids than those of ``pieces``."""
     error: str | None = None
     status: Status = "waiting"
     trace: Trace | None = None
@@ -171,7 +192,11 @@ class Exchange:
         """Become what the complete trace says."""
         self.prompt, self.reference, self.error = trace.prompt, trace.reference, trace.error
         self.contexts, self.pieces, self.trace = trace.contexts, trace.pieces, trace
-        self.answers = {response.author: Answer.from_response(response, trace.pieces) for response in trace.responses}
+        self.own_pieces = trace.own_pieces
+        self.answers = {
+            response.author: Answer.from_response(response, trace.read_pieces(response.author))
+            for response in trace.responses
+        }
         self.status = status_of(trace)
 
     def apply(self, event: Event) -> None:
@@ -179,20 +204,23 @@ class Exchange:
         match event:
             case Started():
                 self.contexts, self.reference = event.contexts, event.prompt.reference
+                self.own_pieces = {name: {} for name in event.apart}
                 self.answers = {author: Answer(author) for author in event.authors}
                 self.status = "running"
             case Emitted():
-                self.pieces.setdefault(event.id, event.piece)
+                self.own_pieces.get(event.author, self.pieces).setdefault(event.id, event.piece)
                 self.answers.setdefault(event.author, Answer(event.author)).emit(event)
             case Scored():
                 self.pieces.update(event.pieces)
+                for name, pieces in event.own_pieces.items():
+                    self.own_pieces.setdefault(name, {}).update(pieces)
                 self.answers.setdefault(event.author, Answer(event.author)).take_scores(event)
             case Finished():
                 self.take_trace(event.trace)
 
-    def name(self, identifier: int) -> str:
-        """Return the text of a token id, or the id in angle brackets where no piece is known."""
-        return self.pieces.get(identifier, f"<{identifier}>")
+    def name(self, identifier: int, model: str = "") -> str:
+        """Return the text of an id of ``model``'s, or the id in angle brackets where no piece is known."""
+        return self.own_pieces.get(model, self.pieces).get(identifier, f"<{identifier}>")
 
 
 def status_of(trace: Trace) -> Status:

@@ -64,7 +64,7 @@ def find_rise(response: Response, base: str) -> float | None:
     if score is None or not response.length:
         return None
     pairs = zip(response.logp[: response.length], score.logp, strict=False)
-    return max((own - other for own, other in pairs), default=None)
+    return max((own - other for own, other in pairs if other is not None), default=None)
 
 
 class Survey:

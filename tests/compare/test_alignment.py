@@ -95,7 +95,7 @@ def test_a_reading_is_what_the_bytes_spell(ids: list[int]) -> None:
     for place, end in enumerate(ends, start=1):
         before = bytes(ids[:place]).decode("utf-8", "replace")
         after = bytes(ids[place:]).decode("utf-8", "replace")
-        assert (end is not None) == (before + after == text and whole(ids[:place]) or place == len(ids))
+        assert (end is not None) == ((before + after == text and whole(ids[:place])) or place == len(ids))
         assert end is None or text.encode()[:end].decode() == before
 
 

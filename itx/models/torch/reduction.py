@@ -221,13 +221,13 @@ def _make_score(side: _Side, pair: _Pair, tokens: Tensor) -> Score:
         torch.tensor(sums, dtype=torch.float64) for sums in (pair.rise, pair.forth, pair.back, pair.middle)
     )
     return Score(
-        logp=side.read_logp(tokens, lse),
-        rank=pair.rank,
-        ties=pair.ties,
-        entropy=side.read_entropy(lse),
-        kl_author_scorer=_positive(forth + rise),
-        kl_scorer_author=_positive(-back - rise),
-        js=_positive(-middle),
+        logp=[*side.read_logp(tokens, lse)],
+        rank=[*pair.rank],
+        ties=[*pair.ties],
+        entropy=[*side.read_entropy(lse)],
+        kl_author_scorer=[*_positive(forth + rise)],
+        kl_scorer_author=[*_positive(-back - rise)],
+        js=[*_positive(-middle)],
         top=side.find_top(lse),
     )
 

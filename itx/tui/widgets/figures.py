@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from itx.report.spans import measure_rise
 from itx.report.wording import say_count, say_nats
 from itx.tui.palette import Palette, Signs
 from itx.tui.survey import Share, share_of
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
-from itx.tui.wording import draw_bar, draw_curve
+from itx.tui.wording import draw_bar, draw_curve, wrap_text
 
 
 class FiguresPanel(Panel):
@@ -50,7 +51,9 @@ class FiguresPanel(Panel):
 
     def _write_curve(self, view: View, width: int, height: int) -> list[Text]:
         assert view.score is not None
-        values = view.score.kl_author_scorer
+        values = [value for value in view.score.kl_author_scorer if value is not None]
+        if not values:
+            return []
         peak = say_nats(max(values))
         margin = max(len(peak), 2) + 1
         rows, spans = draw_curve(values, width - margin, height, self.signs.column)
@@ -155,12 +158,27 @@ class FiguresPanel(Panel):
         line = Text().append(label, self.palette.strong if not rate else faint).append(figure, self.palette.strong)
         return line.append(middle, faint).append(control).append(tail, faint)
 
+    def _write_spans(self, view: View, width: int) -> list[Text]:
+        """Return what two tokenizers are compared by: spans of the text, of which some are one token of each."""
+        assert view.answer is not None
+        assert view.score is not None
+        spans = [span for span in view.score.spans if view.answer.end is None or span.author_start != view.answer.end]
+        pairs = sum(span.is_pair for span in spans)
+        said = f"Other tokenizer: {say_count(len(spans), 'common span')}, {pairs:,} one token of each"
+        if spans:
+            mean = sum(map(measure_rise, spans)) / len(spans)
+            said += f"; rise {mean:+.2f} nats a span"
+        return wrap_text(
+            Text(f"{said}. Ranks are of single tokens; no KL; not exact.", style=self.palette.faint), width
+        )
+
     def _write_totals(self, view: View, width: int) -> list[Text]:
         assert view.answer is not None
         assert view.score is not None
-        counted = [value for position, value in enumerate(view.score.kl_author_scorer) if position != view.answer.end]
+        figures = enumerate(view.score.kl_author_scorer)
+        counted = [value for position, value in figures if value is not None and position != view.answer.end]
         if not counted:
-            return []
+            return self._write_spans(view, width) if view.score.aligned else []
         exact = view.score.exact
         parts = [
             ("KL mean ", say_nats(sum(counted) / len(counted), exact)),

@@ -177,9 +177,14 @@ class ResponsePane(WrappedResponse):
         if not self.active or cursor is None or self.answer is None or self.exchange is None:
             return
         choice = self.answer.choice(cursor, self.scorer)
-        if choice is None or choice[0] == self.answer.ids[cursor] or cursor >= self._wrapping.positions:
+        if choice is None or cursor >= self._wrapping.positions:
             return
-        text = cut(self.exchange.name(choice[0]).strip() or repr(self.exchange.name(choice[0]))[1:-1], GHOST_CELLS - 2)
+        name = self.exchange.name(choice[0], self.scorer)
+        emitted = self.answer.ids[cursor]
+        apart = self.answer.scores[self.scorer].aligned  # then equal ids say nothing
+        if (name == self.exchange.name(emitted, self.answer.author)) if apart else (choice[0] == emitted):
+            return
+        text = cut(name.strip() or repr(name)[1:-1], GHOST_CELLS - 2)
         self._ghost = insert_ghost(self._wrapping, cursor, self.signs.ghost.format(text))
 
     def _line_of(self, position: int) -> int:

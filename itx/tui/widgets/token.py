@@ -7,7 +7,8 @@ import math
 from rich.text import Text
 
 from itx.records import Top
-from itx.report.wording import say_nats, say_probability
+from itx.report.spans import find_span, measure_rise, say_tokens
+from itx.report.wording import say_nats, say_probability, say_rank
 from itx.tui.palette import Palette, Signs
 from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
@@ -63,7 +64,7 @@ class TokenPanel(Panel):
         cursor, score = view.cursor, view.score
         identifier = view.answer.ids[cursor]
         number = f"  id {identifier}"
-        piece = quote(view.exchange.name(identifier))
+        piece = quote(view.exchange.name(identifier, view.author))
         line = Text().append(cut(piece, max(1, width - len(number)), self.signs.ellipsis), self.palette.strong)
         line.append(number, self.palette.faint)
         tails = []
@@ -85,7 +86,7 @@ class TokenPanel(Panel):
         assert view.score is not None
         assert view.cursor is not None
         cursor, score, faint, strong = view.cursor, view.score, self.palette.faint, self.palette.strong
-        rank = Text().append("rank ", faint).append(f"{score.rank[cursor]:,}", strong)
+        rank = Text().append("rank ", faint).append(say_rank(score.rank[cursor]), strong)
         parts = [Text().append(view.shift or "unscored", self.palette.shift(view.shift)), rank]
         for name, logp in zip(names, (view.answer.logp[cursor], score.logp[cursor]), strict=True):
             parts.append(Text().append(f"{name} ", faint).append(say_probability(logp), strong))
@@ -102,6 +103,8 @@ class TokenPanel(Panel):
         assert view.cursor is not None
         cursor, score, faint = view.cursor, view.score, self.palette.faint
         author, scorer = names
+        if score.aligned:
+            return self._write_span(view, names, width)
         parts = [
             Text().append(label, faint).append(say_nats(value, score.exact))
             for label, value in (
@@ -111,10 +114,33 @@ class TokenPanel(Panel):
             )
         ]
         lines = flow(parts, width)
-        rise = view.answer.logp[cursor] - score.logp[cursor]
+        other = score.logp[cursor]
+        if other is None:
+            return lines
+        rise = view.answer.logp[cursor] - other
         parts.append(Text().append("rise ", faint).append(f"{rise:+.2f}").append(" nats", faint))
         wider = flow(parts, width)
         return wider if len(wider) == len(lines) else lines  # not worth a line of its own: two figures above say it
+
+    def _write_span(self, view: View, names: tuple[str, str], width: int) -> list[Text]:
+        """Return what there is in place of divergences where the scorer has another tokenizer."""
+        assert view.score is not None
+        assert view.cursor is not None
+        faint, strong = self.palette.faint, self.palette.strong
+        author, scorer = names
+        span = find_span(view.score, view.cursor)
+        if span is None:
+            return wrap_text(
+                Text(f"Other tokenizer: no span of {scorer}'s here, no KL, not exact.", style=faint), width
+            )
+        parts = [
+            Text().append("span ", faint).append(say_tokens(span), strong).append(" tokens", faint),
+            Text().append(f"{author} ", faint).append(f"{span.author_logp:.2f}"),
+            Text().append(f"{scorer} ", faint).append(f"{span.scorer_logp:.2f}"),
+            Text().append("rise ", faint).append(f"{measure_rise(span):+.2f}").append(" nats", faint),
+            Text("other tokenizer: no KL, not exact", style=faint),
+        ]
+        return flow(parts, width)
 
     def _write_alternatives(self, view: View, width: int) -> list[Text]:
         assert view.answer is not None
@@ -123,32 +149,36 @@ class TokenPanel(Panel):
         own = view.answer.top[view.cursor] if view.cursor < len(view.answer.top) else []
         other = view.score.top[view.cursor] if view.cursor < len(view.score.top) else []
         emitted = view.answer.ids[view.cursor]
+        said: int | None = emitted
+        if view.score.aligned:  # its own token, where it begins one here
+            span = find_span(view.score, view.cursor)
+            said = view.score.ids[span.scorer_start] if span and span.author_start == view.cursor else None
         left = (width - 2) // 2
         right = width - 2 - left
         if left < LIST_CELLS:
             return [
                 line
-                for name, top in ((view.author, own), (view.scorer, other))
+                for name, top, chosen in ((view.author, own, emitted), (view.scorer, other, said))
                 for line in (
                     Text(self._head(name, width), self.palette.faint),
-                    *(self._write_alternative(view, top, index, emitted, width) for index in range(len(top))),
+                    *(self._write_alternative(view, name, top, index, chosen, width) for index in range(len(top))),
                 )
             ]
         heads = Text(pad(self._head(view.author, left), left) + "  " + self._head(view.scorer, right))
         heads.stylize(self.palette.faint)
         lines = [heads]
         for index in range(max(len(own), len(other))):
-            line = self._write_alternative(view, own, index, emitted, left)
+            line = self._write_alternative(view, view.author, own, index, emitted, left)
             line.append("  ")
-            line.append_text(self._write_alternative(view, other, index, emitted, right))
+            line.append_text(self._write_alternative(view, view.scorer, other, index, said, right))
             lines.append(line)
         return lines
 
     def _head(self, name: str, width: int) -> str:
         return cut(name, max(1, width - len(" wanted")), self.signs.ellipsis) + " wanted"
 
-    def _write_alternative(self, view: View, top: Top, index: int, emitted: int, width: int) -> Text:
-        """Return one line of a list in exactly ``width`` cells: place, token, probability, bar."""
+    def _write_alternative(self, view: View, model: str, top: Top, index: int, emitted: int | None, width: int) -> Text:
+        """Return one line of a model's list in exactly ``width`` cells: place, token, probability, bar."""
         if index >= len(top):
             return Text(" " * width)
         assert view.exchange is not None
@@ -161,7 +191,7 @@ class TokenPanel(Panel):
         line.append(self.signs.chosen if chosen else " ", self.palette.accent)
         line.append(f"{index + 1:>2} ", self.palette.faint)
         line.append(
-            pad(cut(quote(view.exchange.name(identifier)), room, self.signs.ellipsis), room),
+            pad(cut(quote(view.exchange.name(identifier, model)), room, self.signs.ellipsis), room),
             self.palette.strong if chosen else self.palette.plain,
         )
         line.append(" " + number)
