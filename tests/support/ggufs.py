@@ -87,8 +87,13 @@ def draw_tensors(shape: Shape = Shape(), seed: int = 0) -> Tensors:
     tensors["output.weight"][EOS] *= 2
     for layer in range(shape.layers):
         sizes = {
-            **{"attn_q": (wide, wide), "attn_k": (narrow, wide), "attn_v": (narrow, wide), "attn_output": (wide, wide)},
-            **{"ffn_gate": (inner, wide), "ffn_up": (inner, wide), "ffn_down": (wide, inner)},
+            "attn_q": (wide, wide),
+            "attn_k": (narrow, wide),
+            "attn_v": (narrow, wide),
+            "attn_output": (wide, wide),
+            "ffn_gate": (inner, wide),
+            "ffn_up": (inner, wide),
+            "ffn_down": (wide, inner),
         }
         for name, size in sizes.items():
             tensors[f"blk.{layer}.{name}.weight"] = draw(*size)

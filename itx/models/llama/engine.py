@@ -104,7 +104,7 @@ class LlamaStream:
         for start in range(0, len(ids), batch):
             part = ids[start : start + batch]
             kept = max(0, min(len(part), keep - (len(ids) - start - len(part))))
-            rows = session.decode(part, kept)
+            rows = session.decode(part, kept, self)
             if kept == keep > 1:
                 return rows
             if kept:

@@ -25,6 +25,7 @@ _SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?
 _ALIGNMENT = 32
 _MOST_DIMENSIONS = 4
 _MOST_ENTRIES = 1 << 24
+_LONGEST_TEXT = 1 << 24
 _BLOCKS: Final = {
     # type: (elements a block, bytes a block), from ggml's table of types
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
@@ -71,6 +72,7 @@ class Header:
         self._at = 0
         self.metadata: dict[str, Any] = {}
         self.tensors: list[Tensor] = []
+        self._pieces: dict[str, list[bytes]] = {}
 
     @property
     def architecture(self) -> str:
@@ -88,12 +90,20 @@ class Header:
         found = self.metadata.get(f"{self.architecture}.{name}")
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
-    def texts(self, name: str) -> list[str]:
-        """Return an array of texts; empty where there is none."""
+    def pieces(self, name: str) -> list[bytes]:
+        """Return an array of texts as bytes, and keep them until they are asked for as texts; empty where none is."""
         array = self.metadata.get(name)
         if not isinstance(array, Array) or array.kind != _STRING:
             return []
-        return [text.decode("utf-8", "replace") for text in self._texts(array)]
+        if name not in self._pieces:
+            self._pieces[name] = list(self._texts(array))
+        return self._pieces[name]
+
+    def texts(self, name: str) -> list[str]:
+        """Return an array of texts; empty where there is none."""
+        found = self.pieces(name)
+        self._pieces.pop(name, None)
+        return [text.decode("utf-8", "replace") for text in found]
 
     def numbers(self, name: str) -> NDArray[np.generic]:
         """Return an array of numbers; empty where there is none."""
@@ -172,7 +182,9 @@ class Header:
 
     def _text(self) -> str:
         size = self._number("Q")
-        start = self._take(size if size <= len(self._block) else len(self._block) + 1)
+        if size > _LONGEST_TEXT:
+            self._refuse(f"at byte {self._at} it says that a text has {size} bytes")
+        start = self._take(size)
         return self._block[start : start + size].decode("utf-8", "replace")
 
     def _value(self, kind: int) -> Any:
@@ -221,7 +233,8 @@ def read_header(path: Path) -> Header:
 
 def find_quantization(metadata: Mapping[str, Any], tensors: list[Tensor]) -> str | None:
     """Return the name of a file's quantisation; None where its matrices are plain floats (F32, F16, BF16)."""
-    named = FILE_TYPES.get(int(metadata.get("general.file_type", -1) or 0)) if "general.file_type" in metadata else None
+    kind = metadata.get("general.file_type")
+    named = FILE_TYPES.get(kind) if isinstance(kind, int) else None
     matrices = {tensor.kind for tensor in tensors if len(tensor.shape) > 1}
     if matrices and matrices <= {0, 1, 30}:
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
+import re
 import threading
 from collections import deque
 from functools import cache
@@ -15,13 +17,15 @@ from itx.errors import MissingExtraError
 
 _KEPT: Final = 40
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
+_FUNCTION: Final = re.compile(r"^\w+: ")
+"""llama.cpp begins its lines with the function that wrote them."""
 
 
 class Log:
     """llama.cpp's words, written to itx's log file; the last warnings and errors are kept for messages."""
 
     def __init__(self) -> None:
-        self._complaints: deque[str] = deque(maxlen=_KEPT)
+        self._complaints: deque[tuple[int, str]] = deque(maxlen=_KEPT)
         self._level = 0
         self._file: TextIO | None = None
         self._lock = threading.Lock()
@@ -33,7 +37,7 @@ class Log:
             if level != _CONTINUED:
                 self._level = level
             if self._level in {_WARNING, _ERROR}:
-                self._complaints.append(text.strip())
+                self._complaints.append((self._level, _FUNCTION.sub("", text).strip(" .\n")))
             try:
                 if self._file is None:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,13 +54,17 @@ class Log:
         with self._lock:
             self._complaints.clear()
 
-    def last_words(self) -> str:
-        """Return the last thing it complained of; empty where it did not."""
+    def complaint(self) -> str:
+        """Return the first error since it forgot, else the last warning; empty where it complained of nothing.
+
+        What failed says why, and its callers say afterwards that it failed.
+        """
         with self._lock:
             if self._file is not None:
                 self._file.flush()
-            found = [line for line in self._complaints if line]
-        return found[-1] if found else ""
+            found = [(level, line) for level, line in self._complaints if line]
+        errors = [line for level, line in found if level == _ERROR]
+        return errors[0] if errors else found[-1][1] if found else ""
 
 
 LOG = Log()
@@ -67,6 +75,8 @@ def load_library() -> Any:
     """Return the module ``llama_cpp``, its log turned into ``LOG``. Raises MissingExtraError where it is missing."""
     if find_spec("llama_cpp") is None:
         raise MissingExtraError("llama-cpp-python", "llama")
+    # Where it aborts it would call a debugger, which prints for minutes; read at import.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     library: Any = importlib.import_module("llama_cpp")
 
     def take(level: int, text: bytes, data: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,11 +42,11 @@ class Weights:
         callback = library.llama_progress_callback(told)
         settings.progress_callback = callback
         LOG.forget()
-        self.pointer = library.llama_model_load_from_file(str(header.path).encode(), settings)
+        self.pointer = library.llama_model_load_from_file(os.fsencode(header.path), settings)
         del callback
         if not self.pointer:
             raise WeightsError(
-                f"llama.cpp cannot load {header.path}: {LOG.last_words() or 'it does not say why'}.",
+                f"llama.cpp cannot load {header.path}: {LOG.complaint() or 'it does not say why'}.",
                 f"Check the file, or update: pip install -U llama-cpp-python. All it said is in {LOG.path}.",
             )
         weakref.finalize(self, library.llama_model_free, self.pointer)
@@ -67,10 +68,10 @@ class Adapter:
         library = weights.library
         LOG.forget()
         self.weights = weights
-        self.pointer = library.llama_adapter_lora_init(weights.pointer, str(path).encode())
+        self.pointer = library.llama_adapter_lora_init(weights.pointer, os.fsencode(path))
         if not self.pointer:
             raise WeightsError(
-                f"The adapter {path} does not fit {weights.header.path}: {LOG.last_words() or 'llama.cpp refuses it'}.",
+                f"The adapter {path} does not fit {weights.header.path}: {LOG.complaint() or 'llama.cpp refuses it'}.",
                 f"Name the base that it was made for. All that llama.cpp said is in {LOG.path}.",
             )
 
@@ -106,7 +107,7 @@ class Session:
         self.pointer = library.llama_init_from_model(weights.pointer, settings)
         if not self.pointer:
             raise MemoryExhaustedError(
-                f"llama.cpp has no memory for {size} positions: {LOG.last_words() or 'it does not say more'}.",
+                f"llama.cpp has no memory for {size} positions: {LOG.complaint() or 'it does not say more'}.",
                 f"Use a smaller --ctx-size. What it said is in {LOG.path}.",
             )
         self._free = weakref.finalize(self, library.llama_free, self.pointer)
@@ -136,10 +137,11 @@ class Session:
             )
         self.used = other.used
 
-    def decode(self, ids: Sequence[int], keep: int) -> NDArray[np.float32]:
+    def decode(self, ids: Sequence[int], keep: int, owner: object) -> NDArray[np.float32]:
         """Feed at most a batch of ids and return the logits [keep, vocabulary] behind the last of them, not copied.
 
-        They lie where llama.cpp wrote them, and are overwritten by the next call.
+        They lie where llama.cpp wrote them, and are overwritten by the next call. While they are held, so are this
+        session and ``owner``: the memory stays, and nobody else is given the session.
         """
         library, batch, count = self.weights.library, self._batch, len(ids)
         batch.n_tokens = count
@@ -155,10 +157,19 @@ class Session:
             )
         if result != 0:
             raise MemoryExhaustedError(
-                f"llama.cpp could not compute: {LOG.last_words() or f'it answered {result}'}.",
+                f"llama.cpp could not compute: {LOG.complaint() or f'it answered {result}'}.",
                 f"What it said is in {LOG.path}.",
             )
         self.used += count
         if not keep:
             return np.zeros((0, self.weights.vocab_size), np.float32)
-        return np.ctypeslib.as_array(library.llama_get_logits(self.pointer), (keep, self.weights.vocab_size))
+        logits = library.llama_get_logits(self.pointer)
+        if not logits:
+            raise WeightsError(
+                f"{self.weights.header.path} predicts no tokens.", "Name a model that writes text, not one that embeds."
+            )
+        size = self.weights.vocab_size
+        block: Any = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float * (keep * size))).contents
+        block.held = (self, owner)
+        rows: NDArray[np.float32] = np.ctypeslib.as_array(block).reshape(keep, size)
+        return rows

@@ -1,0 +1,89 @@
+"""What llama.cpp would answer with an abort of the whole process, found in a file's header before it is asked.
+
+Its loader asserts these (``llama_model_base::load_hparams`` and ``llama_vocab`` of its source); all else that it does
+not like it says, and itx passes that on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, NoReturn
+
+from itx.errors import WeightsError
+from itx.models.llama.header import Array, Header
+
+_MOST_LAYERS: Final = 512
+_MOST_EXPERTS: Final = 512
+_SCALINGS: Final = ("none", "linear", "yarn", "longrope")
+_EPSILONS: Final = ("layer_norm_epsilon", "layer_norm_rms_epsilon", "group_norm_epsilon")
+_TOKENS: Final = "tokenizer.ggml.tokens"
+_MODEL: Final = "tokenizer.ggml.model"
+
+
+def check_model(header: Header) -> None:
+    """Raise WeightsError where llama.cpp would abort on a model's file, or where the model predicts no next token."""
+    named = header.architecture
+    if header.metadata.get(f"{named}.attention.causal") is False or header.metadata.get(_MODEL) == "bert":
+        raise WeightsError(
+            f"{header.path} is an encoder ({named}): it predicts no next token.", "Name a model that writes text."
+        )
+    _check_numbers(header)
+    _check_experts(header)
+    _check_vocabulary(header)
+
+
+def _check_numbers(header: Header) -> None:
+    layers = header.number("block_count")
+    if layers is not None and not 1 <= layers <= _MOST_LAYERS:
+        _refuse(header, f"it says that it has {layers} layers")
+    if (header.number("nextn_predict_layers") or 0) > (layers or 0):
+        _refuse(header, f"it says that more than its {layers} layers predict further tokens")
+    window = header.number("context_length")
+    if window is not None and not 1 <= window < 1 << 31:
+        _refuse(header, f"it says that its window holds {window} positions")
+    for name in _EPSILONS:
+        value = _find(header, f"attention.{name}")
+        if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+            _refuse(header, f"its {name} is {value}")
+    scaling = _find(header, "rope.scaling.type")
+    if isinstance(scaling, str) and scaling not in _SCALINGS:
+        _refuse(header, f"it scales rotary positions by {scaling[:40]!r}, which is unknown")
+
+
+def _check_experts(header: Header) -> None:
+    experts, groups = header.number("expert_count") or 0, header.number("expert_group_count") or 0
+    used = _largest(header, "expert_used_count")
+    chosen = header.number("expert_group_used_count") or 0
+    wrong = experts > _MOST_EXPERTS or used > experts or (experts > 0 and (used < 1 or groups >= experts))
+    if experts and groups > 1:
+        wrong = wrong or experts % groups != 0 or not 0 < chosen < groups
+    if wrong or (not experts and groups):
+        _refuse(header, f"it uses {used} of {experts} experts, in {groups} groups of which it chooses {chosen}")
+
+
+def _largest(header: Header, name: str) -> int:
+    """Return a number that may stand for each layer in an array: the largest."""
+    if isinstance(_find(header, name), Array):
+        numbers = header.numbers(f"{header.architecture}.{name}")
+        return int(numbers.max(initial=0)) if numbers.dtype.kind in "iu" else 0
+    return header.number(name) or 0
+
+
+def _check_vocabulary(header: Header) -> None:
+    pieces = header.pieces(_TOKENS)
+    named = [piece for piece in pieces if piece]
+    known = set(named)
+    if len(known) < len(named):
+        _refuse(header, f"{len(named) - len(known)} of its tokens are written as others are")
+    if pieces and header.metadata.get(_MODEL) == "llama":
+        lacking = next((byte for byte in range(256) if not known & {b"<0x%02X>" % byte, bytes([byte])}), None)
+        if lacking is not None:
+            _refuse(header, f"its vocabulary has no token for the byte <0x{lacking:02X}>")
+
+
+def _find(header: Header, name: str) -> Any:
+    return header.metadata.get(f"{header.architecture}.{name}")
+
+
+def _refuse(header: Header, why: str) -> NoReturn:
+    raise WeightsError(f"{header.path} is corrupt, or no model: {why}.", "Copy, download or convert it again.")
