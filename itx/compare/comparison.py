@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from itx.compare.context import ContextMaker
+from itx.compare.crossing import read_behind
 from itx.compare.decoding import Chooser
 from itx.compare.events import Cancel, Event, Finished, Started
+from itx.compare.naming import Names
+from itx.compare.tokenizers import Families
 from itx.compare.writing import Writing
 from itx.errors import InputError, ItxError, MemoryExhaustedError, MismatchError, WindowError
 from itx.models.contract import Engine
-from itx.records import Context, GivenResponse, Message, Prompt, Run, Top, Trace
+from itx.records import Context, GivenResponse, Message, Prompt, Run, Trace
 
 
 class _Part(NamedTuple):
@@ -24,16 +27,29 @@ class _Part(NamedTuple):
 class Comparison:
     """The models of a run, ready to be asked; every response is scored by every other model.
 
-    ``engines`` are in the order of the run's models, ``authors`` names of those who write.
+    ``engines`` are in the order of the run's models, ``authors`` names of those who write. ``families`` says which have
+    one tokenizer; all, where it is None.
     """
 
-    def __init__(self, engines: Sequence[Engine], run: Run, authors: Sequence[str], contexts: ContextMaker) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        run: Run,
+        authors: Sequence[str],
+        contexts: ContextMaker,
+        families: Families | None = None,
+    ) -> None:
         self._engines = {engine.name: engine for engine in engines}
         self._run = run
         self._authors = [engine for engine in engines if engine.name in authors]
         self._contexts = contexts
-        self._width = min(engine.vocab_size for engine in engines)
-        self._naming = max((engine.vocabulary for engine in engines), key=lambda vocabulary: vocabulary.size)
+        self._families = families or Families([list(engines)], [])
+        family = self._families.find(run.tuned[0].name)
+        shared = max((engine.vocabulary for engine in family), key=lambda vocabulary: vocabulary.size)
+        self._apart = [engine.name for engine in engines if engine not in family]
+        self._vocabularies = {
+            engine.name: engine.vocabulary if engine.name in self._apart else shared for engine in engines
+        }
 
     @property
     def run(self) -> Run:
@@ -48,7 +64,7 @@ class Comparison:
         """
         contexts: Mapping[str, Context] = {}
         writings: list[Writing] = []
-        pieces: dict[int, str] = {}
+        names = Names(self._vocabularies, self._apart)
         error: str | None = None
         begun = False
         kept = True
@@ -56,9 +72,14 @@ class Comparison:
             contexts = self._contexts.make(prompt)
             parts = self._plan(prompt)
             begun = True
-            yield Started(prompt=prompt, contexts=dict(contexts), authors=[part.author.name for part in parts])
+            yield Started(
+                prompt=prompt,
+                contexts=dict(contexts),
+                authors=[part.author.name for part in parts],
+                apart=self._apart,
+            )
             for part in parts:
-                writings.append(self._begin(prompt, part, contexts, self._namer(pieces)))
+                writings.append(self._begin(prompt, part, contexts, names))
             yield from _take_turns(writings, cancel)
         except MismatchError as failure:
             error = str(failure)
@@ -77,7 +98,8 @@ class Comparison:
                 contexts=dict(contexts),
                 responses=[writing.response() for writing in writings] if kept else [],
                 error=error,
-                pieces=pieces if kept else {},
+                pieces=names.pieces if kept else {},
+                own_pieces=names.own_pieces if kept else {},
                 messages=self._read_earlier(prompt),
             )
         )
@@ -115,10 +137,11 @@ class Comparison:
         prompt: Prompt,
         part: _Part,
         contexts: Mapping[str, Context],
-        name_ids: Callable[[Sequence[Top], Sequence[int]], dict[int, str]],
+        names: Names,
     ) -> Writing:
         author, given = part
-        room = self._room(contexts)
+        family = self._families.find(author.name)
+        room = self._room(contexts, family)
         ids = None if given is None else self._read_given(prompt, author, given, contexts[author.name])
         if ids is not None and room is not None and len(ids) > room:
             raise WindowError(
@@ -128,39 +151,41 @@ class Comparison:
         wanted = self._run.decoding.max_new_tokens
         return Writing(
             author,
-            [engine for engine in self._engines.values() if engine is not author],
+            [engine for engine in family if engine is not author],
             contexts,
             chunk=self._run.engine.chunk,
-            width=self._width,
+            width=min(engine.vocab_size for engine in family),
             limit=wanted if room is None else min(wanted, room),
             chooser=Chooser(self._run.decoding, prompt.id, author.name),
-            name_ids=name_ids,
+            names=names,
             given=ids,
+            apart=[engine for engine in self._engines.values() if engine not in family],
         )
 
-    def _room(self, contexts: Mapping[str, Context]) -> int | None:
-        """Return how many positions fit every model's window, or None where none has one."""
+    def _room(self, contexts: Mapping[str, Context], family: Sequence[Engine]) -> int | None:
+        """Return how many positions fit the windows of a family, or None where none of it has one.
+
+        Of another tokenizer's window only the context is known to fit.
+        """
         rooms = []
-        for name, engine in self._engines.items():
+        for engine in self._engines.values():
             if engine.window is None:
                 continue
-            used = len(contexts[name].ids)
+            used = len(contexts[engine.name].ids)
             if used >= engine.window:
                 raise WindowError(
-                    f"The context of {name} has {used} tokens, and its window holds {engine.window}.",
+                    f"The context of {engine.name} has {used} tokens, and its window holds {engine.window}.",
                     "Shorten the prompt, or use a model with a longer window.",
                 )
-            rooms.append(engine.window - used)
+            if engine in family:
+                rooms.append(engine.window - used)
         return min(rooms) if rooms else None
 
     def _read_given(self, prompt: Prompt, author: Engine, given: GivenResponse, context: Context) -> list[int]:
         """Return the ids of a given response: as they continue the context, where the tokenizer keeps that apart."""
         ids = given.ids
         if ids is None:
-            text = given.text or ""
-            whole = author.vocabulary.encode(context.text + text)
-            before = author.vocabulary.encode(context.text)
-            ids = whole[len(before) :] if whole[: len(before)] == before else author.vocabulary.encode(text)
+            ids = read_behind(author.vocabulary, context.text, given.text or "")
         wrong = next((token for token in ids if not 0 <= token < author.vocab_size), None)
         if wrong is not None:
             raise InputError(
@@ -170,17 +195,6 @@ class Comparison:
             )
         return ids
 
-    def _namer(self, known: dict[int, str]) -> Callable[[Sequence[Top], Sequence[int]], dict[int, str]]:
-        """Return a function that names the ids not named before, and remembers them in ``known``."""
-
-        def name_ids(tops: Sequence[Top], ids: Sequence[int]) -> dict[int, str]:
-            seen = {token for top in tops for token, _ in top}
-            fresh = {token: self._naming.piece(token) for token in sorted(seen.union(ids) - known.keys())}
-            known.update(fresh)
-            return fresh
-
-        return name_ids
-
 
 def _take_turns(writings: Sequence[Writing], cancel: Cancel) -> Iterator[Event]:
     """Let each writing emit one id in turn until all are finished; ``cancel`` is asked before each.
@@ -189,19 +203,17 @@ def _take_turns(writings: Sequence[Writing], cancel: Cancel) -> Iterator[Event]:
     """
     active = list(writings)
     failure: MismatchError | None = None
+    stopped = False
     while active:
         for writing in list(active):
-            if cancel():
-                for unfinished in active:
-                    yield from unfinished.stop("cancelled")
-                active = []
-                break
+            stopped = stopped or cancel()
+            goes_on = True
             try:
-                yield from writing.step()
+                yield from writing.stop("cancelled") if stopped else writing.step()
             except MismatchError as error:
                 failure = failure or error
-                active.remove(writing)
-            if writing.finish is not None:
+                goes_on = False
+            if not goes_on or writing.finish is not None:
                 active.remove(writing)
     if failure is not None:
         raise failure

@@ -81,7 +81,6 @@ def _respond(
         width=min(author.vocab_size, scorer.vocab_size),
         limit=room,
         chooser=Chooser(Decoding(), "floor", author.name),
-        name_ids=lambda tops, ids: {},
     )
     while writing.finish is None:
         for _ in writing.step():
