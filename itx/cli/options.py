@@ -17,6 +17,13 @@ class EngineName(StrEnum):
     LLAMA = "llama"
 
 
+class Alignment(StrEnum):
+    """How models are laid side by side."""
+
+    IDS = "ids"
+    BYTES = "bytes"
+
+
 class ExportFormat(StrEnum):
     """The formats ``itx export`` writes."""
 
@@ -101,6 +108,14 @@ ThresholdPair = Annotated[
     typer.Option("--thresholds", metavar="U,M", help="Ranks up to U are unshifted, up to M marginal."),
 ]
 
+Align = Annotated[
+    Alignment,
+    typer.Option(
+        "--align",
+        help="ids: all models must share a tokenizer. bytes: those that do not are compared over common spans of the "
+        "text, without KL.",
+    ),
+]
 Engine = Annotated[EngineName, typer.Option("--engine", help="What runs the weights.")]
 Device = Annotated[
     list[str] | None,

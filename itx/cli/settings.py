@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from itx.cli import options, sources
 from itx.cli.borrowing import DataChoice
 from itx.cli.encoding import check_text, spell_word
-from itx.cli.options import EngineName
+from itx.cli.options import Alignment, EngineName
 from itx.compare.request import Request
 from itx.errors import UsageError
 from itx.records import Decoding, Thresholds
@@ -33,6 +33,7 @@ class Settings:
     chat_template: options.ChatTemplate = None
     system_prompt: options.SystemPrompt = None
     thresholds: options.ThresholdPair = "1,3"
+    align: options.Align = Alignment.IDS
     engine: options.Engine = EngineName.AUTO
     device: options.Device = None
     dtype: options.Dtype = None
@@ -107,6 +108,7 @@ class Settings:
             dtype=self.dtype,
             chunk=self.chunk,
             threads=self.threads,
+            align=self.align.value,
             engine=self.engine.value,
             gpu_layers=self.n_gpu_layers,
             ctx_size=self.ctx_size,

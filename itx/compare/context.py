@@ -2,12 +2,13 @@
 
 Tuned models always see the prompt in the chat template. The policy says what the base sees: ``same`` (default), the
 very same ids; ``plain``, the instruction alone; ``qa``, ``Question: …`` and ``Answer:``; or what a Jinja file of the
-user's makes of it.
+user's makes of it. A model with another tokenizer sees the same text by ids of its own, and its own markers where the
+template asks for BOS or EOS by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from itx.compare.template import ChatTemplate, list_builtins, read_base_template, read_template
 from itx.errors import MismatchError, TemplateError
@@ -42,7 +43,7 @@ def find_template(wanted: str | None, base: Engine, tuned: Sequence[Engine]) -> 
 
 
 class ContextMaker:
-    """Makes every model's context for a prompt."""
+    """Makes every model's context for a prompt; models in ``apart`` do not share ids with the first tuned one."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class ContextMaker:
         policy: str,
         template: ChatTemplate,
         system: str | None = None,
+        apart: Collection[str] = (),
     ) -> None:
         self._base = base
         self._tuned = list(tuned)
@@ -58,6 +60,7 @@ class ContextMaker:
         self._template = template
         self._base_template = None if policy in POLICIES else read_base_template(policy)
         self._system = system
+        self._apart = frozenset(apart)
 
     @property
     def record(self) -> ContextPolicy:
@@ -82,7 +85,12 @@ class ContextMaker:
             messages.insert(0, Message(role="system", content=self._system))
         leader = self._tuned[0]
         shared = _encode(leader, self._template.render(messages, leader.vocabulary.variables))
-        contexts = {engine.name: shared for engine in [self._base, *self._tuned]}
+        contexts = {
+            engine.name: _encode(engine, self._template.render(messages, engine.vocabulary.variables))
+            if engine.name in self._apart
+            else shared
+            for engine in [self._base, *self._tuned]
+        }
         if self._policy != "same":
             contexts[self._base.name] = _encode(self._base, self._render_for_base(prompt, messages))
         for engine in [self._base, *self._tuned]:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import msgspec
+
 from itx import __version__
 from itx.compare.comparison import Comparison
 from itx.compare.context import ContextMaker, check_templates, find_template
@@ -15,8 +17,9 @@ from itx.compare.decoding import check_decoding
 from itx.compare.events import Loading
 from itx.compare.floor import measure_floors
 from itx.compare.request import Request
+from itx.compare.tokenizers import check_alignment, group_tokenizers
 from itx.errors import UsageError
-from itx.models.checks import check_context, check_effect, check_ids
+from itx.models.checks import check_context, check_effect
 from itx.models.contract import Engine
 from itx.models.load import find_base, load_engines
 from itx.models.options import Options
@@ -32,6 +35,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     What the checks find that does not forbid it is in ``run.warnings``. Raises ItxError.
     """
     check_decoding(request.decoding)
+    check_alignment(request.align)
     check_templates(request.context, request.chat_template)
     if request.chunk is not None and request.chunk < 1:
         raise UsageError(f"--chunk must be at least 1, not {request.chunk}.")
@@ -55,16 +59,19 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     )
     base, *tuned = loaded.engines
     tell(Loading(what="checking that the models can be compared"))
-    warnings = loaded.warnings + check_ids(base, tuned)
+    families = group_tokenizers(base, tuned, request.align)
+    warnings = loaded.warnings + families.warnings
     template = find_template(request.chat_template, base, tuned)
     differing = [engine.name for engine in tuned if engine.template not in {None, template.text}]
     if differing and request.chat_template is None:
         warnings.append(f"{', '.join(differing)} brings another chat template; all see that of {template.source}.")
-    contexts = ContextMaker(base, tuned, request.context, template, request.system_prompt)
+    leaders = families.find(tuned[0].name)
+    apart = [engine.name for engine in loaded.engines if engine not in leaders]
+    contexts = ContextMaker(base, tuned, request.context, template, request.system_prompt, apart)
     probe = contexts.make(Prompt(id="probe", prompt="Hello"))
     for engine in loaded.engines:
         warnings += [warning for warning in check_context(engine, probe[engine.name].ids) if warning not in warnings]
-    warnings += check_effect(base, tuned, probe[base.name].ids)
+    warnings += check_effect(base, families.find(base.name)[1:], probe[base.name].ids)
     chunk = request.chunk or min(engine.chunk for engine in loaded.engines)
     floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))
     run = Run(
@@ -72,7 +79,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
         itx=__version__,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=request.command,
-        models=[_describe(engine, is_base=engine is base) for engine in loaded.engines],
+        models=[_describe(engine, is_base=engine is base, apart=engine.name in apart) for engine in loaded.engines],
         decoding=request.decoding,
         context=contexts.record,
         thresholds=request.thresholds,
@@ -86,7 +93,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
         warnings=warnings,
         floors=floors,
     )
-    return Comparison(loaded.engines, run, authors, contexts)
+    return Comparison(loaded.engines, run, authors, contexts, families)
 
 
 def _read_references(request: Request) -> list[Reference]:
@@ -119,7 +126,7 @@ def choose_authors(wanted: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _describe(engine: Engine, *, is_base: bool) -> Model:
+def _describe(engine: Engine, *, is_base: bool, apart: bool) -> Model:
     return Model(
         name=engine.name,
         role="base" if is_base else "tuned",
@@ -131,7 +138,8 @@ def _describe(engine: Engine, *, is_base: bool) -> Model:
         weights=engine.fingerprint,
         tokenizer=engine.vocabulary.fingerprint,
         vocab_size=engine.vocab_size,
-        exact=True,
+        exact=not apart,
+        alignment="bytes" if apart else msgspec.UNSET,
         device=engine.device,
         method=None if is_base else "lora" if engine.adapter else "full",
     )

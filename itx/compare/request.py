@@ -13,7 +13,8 @@ class Request(Record, frozen=True, kw_only=True):
     ``base`` is None where one adapter alone was named: then the adapter's configuration names its base. ``tuned`` holds
     references as given, ``name=REF`` or ``REF``. ``resolved`` maps a reference such as ``demo:base`` to its folder.
     ``context`` is ``same``, ``plain``, ``qa`` or a Jinja file's path. ``authors`` is ``tuned``, ``base``, ``all`` or
-    names with commas. ``devices`` maps a model's name to a device; the key ``""`` is for all. None means: choose well.
+    names with commas. ``align`` is ``ids``, or ``bytes`` for models with other tokenizers. ``devices`` maps a model's
+    name to a device; the key ``""`` is for all. None means: choose well.
     """
 
     base: str | None
@@ -32,5 +33,6 @@ class Request(Record, frozen=True, kw_only=True):
     engine: str = "auto"
     gpu_layers: int | None = None
     ctx_size: int | None = None
+    align: str = "ids"
     trust_remote_code: bool = False
     resolved: dict[str, Path] = {}
