@@ -12,7 +12,16 @@ from itx.report.figures import count_classes, order_pairs, order_responses, summ
 from itx.report.marks import BLANK, LINE_FEED, mark_lines
 from itx.report.provenance import write_provenance
 from itx.report.sources import write_borrowing, write_borrowing_summary, write_lone_mark
-from itx.report.spans import LISTED, describe_spans, largest_spans, measure_rise, read_span, say_outside, say_tokens
+from itx.report.spans import (
+    LISTED,
+    average_outside,
+    describe_spans,
+    largest_spans,
+    measure_rise,
+    read_span,
+    say_outside,
+    say_tokens,
+)
 from itx.report.summary import write_pairs
 from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_rank, say_share
 
@@ -112,8 +121,9 @@ def _write_pair(run: Run, trace: Trace, response: Response, scorer: str) -> str:
             f"{say_share(counts.shifted, counts.positions)} shifted; "
             f"mean KL({escape_inline(response.author)}‖{escape_inline(scorer)}) {say_nats(mean, score.exact)} nats\n\n"
         )
-        outside = say_outside(score, response.length, escape_inline(response.author), escape_inline(scorer))
-        parts.append(f"{outside}\n\n" if outside else "")
+        names = escape_inline(response.author), escape_inline(scorer)
+        outside = say_outside(average_outside(response, score, *names))
+        parts.append(f"{outside}.\n\n" if outside else "")
         parts.append(_write_shifted(run, trace, response, scorer))
         if divergences:
             parts.append(_write_curve(divergences, score))

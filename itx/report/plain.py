@@ -10,7 +10,16 @@ from itx.report.cells import cut, measure, pad, wrap
 from itx.report.curve import sparkline
 from itx.report.figures import count_classes, order_pairs, order_responses
 from itx.report.marks import BLANK, LINE_FEED, Stretch, mark_lines
-from itx.report.spans import LISTED, describe_spans, largest_spans, measure_rise, read_span, say_outside, say_tokens
+from itx.report.spans import (
+    LISTED,
+    average_outside,
+    describe_spans,
+    largest_spans,
+    measure_rise,
+    read_span,
+    say_outside,
+    say_tokens,
+)
 from itx.report.wording import say_count, say_ending, say_nats, say_probability, say_rank, say_share
 from itx.text import sanitise
 
@@ -159,9 +168,9 @@ def _add_pair(page: _Page, run: Run, trace: Trace, response: Response, scorer: s
         if divergences:
             tail = page.clean(f" largest {say_nats(max(divergences), score.exact)}")
             page.add(f"KL {sparkline(divergences, page.width - 5 - measure(tail), page.ascii_only)}{tail}", indent=2)
-    outside = say_outside(score, response.length, response.author, scorer)
+    outside = say_outside(average_outside(response, score, response.author, scorer))
     if outside:
-        page.add(outside, indent=2)
+        page.add(f"{outside}.", indent=2)
     rows = _list_shifted(run, trace, response, scorer, page.clean)
     if rows:
         page.add("")

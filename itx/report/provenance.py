@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+import msgspec
+
 from itx.records import Model, Run
 from itx.report.escape import code, code_block, escape_inline, escape_line, write_table
 from itx.report.noise import describe_noise
@@ -34,8 +36,7 @@ def _write_models(models: Sequence[Model]) -> str:
         kind = _METHODS.get(model.method or "", model.role) if model.role == "tuned" else "base"
         precision = f"{model.dtype}, {model.quantization}" if model.quantization else model.dtype
         reference = code(model.reference) + (f", adapter {code(model.adapter)}" if model.adapter else "")
-        exact = "exact" if model.exact else "top-k only"
-        where = f"{model.engine} on {model.device}, {exact}"
+        where = f"{model.engine} on {model.device}, {_say_exactness(model)}"
         rows.append(
             [
                 code(model.name),
@@ -48,6 +49,12 @@ def _write_models(models: Sequence[Model]) -> str:
             ]
         )
     return write_table(["model", "kind", "reference", "engine", "dtype", "weights", "tokenizer"], rows)
+
+
+def _say_exactness(model: Model) -> str:
+    if model.exact:
+        return "exact"
+    return "top-k only" if model.alignment is msgspec.UNSET else "another tokenizer: aligned by bytes, not exact"
 
 
 def _shorten(fingerprint: str) -> str:

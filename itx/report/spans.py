@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from itx.records import CommonSpan, Record, Response, Score
-from itx.report.wording import ABSENT, say_count, say_nats
+from itx.report.wording import say_count, say_nats
 
 LISTED = 10
 """Spans that a report lists of a response."""
@@ -62,28 +63,43 @@ def say_tokens(span: CommonSpan) -> str:
     return f"{span.author_end - span.author_start}:{span.scorer_end - span.scorer_start}"
 
 
-def say_outside(score: Score, length: int, author: str, scorer: str) -> str:
-    """Say how much probability lies on ids that only one of the models has, of the ``length`` positions that count.
+def say_outside(shares: Sequence[tuple[str, float | None]]) -> str:
+    """Say how much of each model's probability, on average, lies on ids that not both have.
 
     Nothing where there is none.
     """
-    shares = [
-        (name, sum(values[:length]) / length)
+    said = [f"{share:.2g} of {name}'s" for name, share in shares if share]
+    return f"Left out, on ids that not both have: {' and '.join(said)} probability" if said else ""
+
+
+def average_outside(response: Response, score: Score, author: str, scorer: str) -> list[tuple[str, float | None]]:
+    """Return the mean of each model's probability outside the common ids, over the positions that count."""
+    count = response.length
+    return [
+        (name, math.fsum(values[:count]) / count if values and count else None)
         for name, values in ((author, score.outside_author), (scorer, score.outside_scorer))
-        if values and length
     ]
-    said = [f"{share:.2g} of {name}'s" for name, share in shares if share > 0]
-    return f"Left out, on ids that the other lacks: {' and '.join(said)} probability." if said else ""
 
 
 def describe_spans(response: Response, score: Score, author: str, scorer: str) -> str:
     """Say that two tokenizers are compared, over how many spans, and how far apart they are on average."""
     figures = summarise_spans(response, score)
-    rise = ABSENT if figures.rise_mean is None else f"{say_nats(figures.rise_mean)} nats a span"
     left = response.length - figures.positions
     missing = f"; {say_count(left, 'position')} in no span" if left else ""
     return (
-        f"{scorer} has another tokenizer: compared over {say_count(figures.spans, 'common span')} of the text, "
-        f"{figures.pairs:,} of them one token of each{missing}. Ranks are of these alone, KL and JS do not exist. "
-        f"{author} gives more: {rise} on average"
+        f"{scorer} has another tokenizer than {author}, so this is not exact: "
+        f"{say_pairs(figures.spans, figures.pairs)}{missing}. Ranks are of these alone, KL and JS do not exist. "
+        f"{say_rise(figures.rise_mean, author)}"
     )
+
+
+def say_pairs(spans: int, pairs: int) -> str:
+    """Return ``28 common spans of the text, 17 of them one token of each``."""
+    return f"{say_count(spans, 'common span')} of the text, {pairs:,} of them one token of each"
+
+
+def say_rise(mean: float | None, author: str) -> str:
+    """Say by how much the author's log-prob of a common span is above the scorer's."""
+    if mean is None:
+        return "No span is common to both"
+    return f"On average {author} gives a span {say_nats(abs(mean))} nats {'less' if mean < 0 else 'more'}"

@@ -7,6 +7,7 @@ from itx.report.escape import code, escape_inline, escape_line, write_table
 from itx.report.figures import Figures, PairFigures
 from itx.report.noise import describe_noise
 from itx.report.sources import write_borrowing_summary
+from itx.report.spans import say_outside, say_pairs, say_rise
 from itx.report.wording import say_count, say_nats, say_share
 
 
@@ -37,10 +38,25 @@ def write_summary(run: Run, figures: Figures) -> str:
 
 
 def write_pairs(figures: Figures) -> str:
-    """Return the table of all pairs of author and scorer."""
+    """Return the table of all pairs of author and scorer, and what must be known of some."""
     header = ["author", "scored by", "responses", "positions", "unshifted", "marginal", "shifted"]
     header += ["mean KL", "median KL", "first 5", "later"]
-    return write_table(header, [_write_pair(pair) for pair in figures.pairs], range(2, len(header)))
+    table = write_table(header, [_write_pair(pair) for pair in figures.pairs], range(2, len(header)))
+    notes = [f"- {note}.\n" for pair in figures.pairs for note in _note(pair)]
+    return table + (f"\n{''.join(notes)}" if notes else "")
+
+
+def _note(pair: PairFigures) -> list[str]:
+    author, scorer = escape_inline(pair.author), escape_inline(pair.scorer)
+    notes = []
+    if pair.aligned:
+        notes.append(
+            f"{author} and {scorer} have different tokenizers, so their figures are not exact: "
+            f"{say_pairs(pair.spans, pair.pairs)}. Positions are these alone, {pair.unranked:,} others have no rank, "
+            f"and KL does not exist. {say_rise(pair.span_rise_mean, author)}"
+        )
+    outside = say_outside([(author, pair.outside_author), (scorer, pair.outside_scorer)])
+    return [*notes, f"{author} scored by {scorer}: {outside[0].lower()}{outside[1:]}"] if outside else notes
 
 
 def _write_pair(pair: PairFigures) -> list[str]:
