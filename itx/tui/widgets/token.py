@@ -138,7 +138,8 @@ class TokenPanel(Panel):
             Text().append(f"{author} ", faint).append(f"{span.author_logp:.2f}"),
             Text().append(f"{scorer} ", faint).append(f"{span.scorer_logp:.2f}"),
             Text().append("rise ", faint).append(f"{measure_rise(span):+.2f}").append(" nats", faint),
-            Text("other tokenizer: no KL, not exact", style=faint),
+            Text("other tokenizer", style=faint),
+            Text("no KL, not exact", style=faint),
         ]
         return flow(parts, width)
 
