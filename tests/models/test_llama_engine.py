@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from itx.models.options import Options
 from itx.models.reduction import NumpyArithmetic
 from itx.models.reference import Reference, parse_reference
 from tests.reference import oracle
-from tests.reference.asking import QUESTIONS, compare, give
+from tests.reference.asking import QUESTIONS, give
+from tests.reference.asking import compare as compare_with
 from tests.support import ggufs
 
 pytest.importorskip("llama_cpp")
@@ -60,6 +62,10 @@ def load(files: dict[str, Path], *names: str, **options: int) -> dict[str, Engin
 @pytest.fixture(scope="module")
 def engines(files: dict[str, Path]) -> dict[str, Engine]:
     return load(files, "base", "lora", "merged", "full")
+
+
+compare = partial(compare_with, threads=1)
+"""Two threads of llama.cpp wait for each other by spinning: beside other tests that takes seconds."""
 
 
 def feed(engine: Engine, ids: list[int], sizes: list[int]) -> NDArray[np.float32]:
@@ -194,7 +200,7 @@ def test_the_base_is_bitwise_itself_beside_an_adapter(files: dict[str, Path]) ->
 @settings(max_examples=12)
 @given(seed=st.integers(0, 2**32), sizes=st.lists(st.integers(1, 40), min_size=3, max_size=12))
 def test_streams_in_random_turns_change_nothing(engines: dict[str, Engine], seed: int, sizes: list[int]) -> None:
-    """Bitwise what each is alone, where the chunks are the same: two streams of base, one with the LoRA, one of full."""
+    """Bitwise what each is alone in the same chunks: two streams of base, one with the LoRA, one of full."""
     names = ["base", "base", "lora", "full"]
     texts = [IDS[number * 7 :][: sum(sizes)] for number in range(len(names))]
     alone = [feed(engines[name], ids, sizes) for name, ids in zip(names, texts, strict=True)]

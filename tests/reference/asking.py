@@ -31,6 +31,7 @@ def compare(
     authors: str = "all",
     resolved: dict[str, Path] | None = None,
     chat_template: str | None = None,
+    threads: int | None = None,
 ) -> tuple[Run, list[Trace]]:
     """Compare the models over the prompts and return what would be recorded.
 
@@ -48,6 +49,7 @@ def compare(
             devices={"": "cpu"},
             resolved=resolved or {},
             chat_template=chat_template,
+            threads=threads,
         ),
         lambda step: None,
     )

@@ -192,7 +192,7 @@ def write_model(
             writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
         else:
             writer.add_tensor(name, values)
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
 def write_lora(path: Path, lora: Tensors, *, alpha: float | None = 8.0, architecture: str = "llama") -> Path:
@@ -204,10 +204,11 @@ def write_lora(path: Path, lora: Tensors, *, alpha: float | None = 8.0, architec
         writer.add_float32("adapter.lora.alpha", alpha)
     for name, values in lora.items():
         writer.add_tensor(name, values)
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
-def _finish(writer: GGUFWriter, path: Path) -> Path:
+def finish(writer: GGUFWriter, path: Path) -> Path:
+    """Write the file and return its path."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
