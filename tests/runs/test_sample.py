@@ -19,6 +19,7 @@ from itx.runs.recording import Recording
 from tests.tui.conftest import piloted, screen_text, until
 
 SAMPLE = Path(__file__).parents[2] / "sample_runs" / "gemma-270m"
+QUANTISED = SAMPLE.with_name("gemma-270m-gguf")
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +62,28 @@ def test_figures_of_greedy_answers_are_possible(traces: list[Trace]) -> None:
                     assert min(score.kl_author_scorer[place], score.kl_scorer_author[place]) >= 0
 
 
-def test_the_committed_exports_are_what_this_version_writes(recording: Recording) -> None:
+@pytest.mark.parametrize("sample", [SAMPLE, QUANTISED], ids=lambda sample: sample.name)
+def test_the_committed_exports_are_what_this_version_writes(sample: Path) -> None:
+    recording = Recording.open(sample)
+    recording.scan_all()
+    assert recording.is_complete
     figures = summarise(recording.run, recording.traces())
     traced = ((trace, recording.borrowings_of(trace)) for trace in recording.traces())
     figures = replace(figures, borrowing=summarise_borrowing(recording.run, traced))
-    written = (SAMPLE / "report.md").read_text(encoding="utf-8")
+    written = (sample / "report.md").read_text(encoding="utf-8")
     assert written == write_summary(recording.run, figures)
-    findings = (SAMPLE / "findings.md").read_text(encoding="utf-8")
+    findings = (sample / "findings.md").read_text(encoding="utf-8")
     assert findings == write_markdown(recording.run, recording.traces(), find_borrowings=recording.borrowings_of)
+
+
+def test_the_quantised_run_asks_the_same_and_says_its_noise_floor(traces: list[Trace]) -> None:
+    quantised = Recording.open(QUANTISED)
+    quantised.scan_all()
+    found = list(quantised.traces())
+    assert [trace.prompt for trace in found] == [trace.prompt for trace in traces[: len(found)]]
+    assert [model.engine for model in quantised.run.models] == ["llama"] * 3
+    assert {floor.dtype for floor in quantised.run.floors} == {"Q4_K_M", "Q8_0"}
+    test_figures_of_greedy_answers_are_possible(found)
 
 
 def round_scores(neighbour: Neighbour) -> Neighbour:
@@ -145,7 +160,8 @@ async def test_its_borrowed_wording_shows_without_the_rows(tmp_path: Path, monke
         assert "rows.json#0 " in screen_text(app)
 
 
-def test_nothing_of_the_machine_it_was_made_on_is_in_it() -> None:
-    for name in ("run.json", "traces.jsonl", "borrow.jsonl", "findings.md", "report.md", "tuning.json"):
-        text = (SAMPLE / name).read_text(encoding="utf-8")
-        assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/") if place in text], name
+@pytest.mark.parametrize("sample", [SAMPLE, QUANTISED], ids=lambda sample: sample.name)
+def test_nothing_of_the_machine_it_was_made_on_is_in_it(sample: Path) -> None:
+    for path in sample.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/") if place in text], path.name
