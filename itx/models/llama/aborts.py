@@ -10,7 +10,7 @@ import math
 from typing import Any, Final, NoReturn
 
 from itx.errors import WeightsError
-from itx.models.llama.header import Array, Header
+from itx.models.llama.header import Array, Header, Tensor
 
 _MOST_LAYERS: Final = 512
 _MOST_EXPERTS: Final = 512
@@ -18,6 +18,11 @@ _SCALINGS: Final = ("none", "linear", "yarn", "longrope")
 _EPSILONS: Final = ("layer_norm_epsilon", "layer_norm_rms_epsilon", "group_norm_epsilon")
 _TOKENS: Final = "tokenizer.ggml.tokens"
 _MODEL: Final = "tokenizer.ggml.model"
+_TYPE: Final = "adapter.type"
+_ALPHA: Final = "adapter.lora.alpha"
+_WHOLE_NUMBERS: Final = range(24, 29)
+"""ggml's types of matrices that nothing can be multiplied by."""
+_EMBEDDING: Final = "token_embd.weight"
 
 
 def check_model(header: Header) -> None:
@@ -30,6 +35,27 @@ def check_model(header: Header) -> None:
     _check_numbers(header)
     _check_experts(header)
     _check_vocabulary(header)
+
+
+def check_adapter(header: Header) -> None:
+    """Raise WeightsError where llama.cpp would abort on a LoRA's file, at loading or at its first use."""
+    kind, alpha = header.metadata.get(_TYPE, ""), header.metadata.get(_ALPHA, 0.0)
+    if not isinstance(kind, str):
+        _refuse(header, f"its {_TYPE} is {kind} and no text")
+    if not isinstance(alpha, float):
+        _refuse(header, f"its {_ALPHA} is {str(alpha)[:40]!r} and no number with a fraction")
+    tensors = {tensor.name: tensor for tensor in header.tensors}
+    whole = next((tensor.name for tensor in header.tensors if tensor.kind in _WHOLE_NUMBERS), None)
+    if whole is not None:
+        _refuse(header, f"its tensor {whole[:60]} holds whole numbers")
+    down, up = tensors.get(f"{_EMBEDDING}.lora_a"), tensors.get(f"{_EMBEDDING}.lora_b")
+    if down and up and _rank(down) != _rank(up):
+        _refuse(header, f"its two matrices for {_EMBEDDING} have the ranks {_rank(down)} and {_rank(up)}")
+
+
+def _rank(tensor: Tensor) -> int:
+    """Return the rank that one of the embedding's two matrices has: both begin with it."""
+    return tensor.shape[0] if tensor.shape else 1
 
 
 def _check_numbers(header: Header) -> None:

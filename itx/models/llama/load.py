@@ -9,7 +9,7 @@ from threading import Event
 
 from itx.errors import MemoryExhaustedError, UsageError, WeightsError
 from itx.models.fingerprint import fingerprint_files
-from itx.models.llama.aborts import check_model
+from itx.models.llama.aborts import check_adapter, check_model
 from itx.models.llama.engine import TEMPLATE, LlamaEngine
 from itx.models.llama.header import Header, read_header
 from itx.models.llama.library import load_library
@@ -35,8 +35,8 @@ class LlamaLoader:
         path = Path(reference.place)
         self._tell(f"loading {reference.name}", 0, 0)
         header = read_header(path)
-        if not header.is_adapter:
-            check_model(header)
+        check = check_adapter if header.is_adapter else check_model
+        check(header)
         load_library()
         size = path.stat().st_size
         check_memory(path, size)

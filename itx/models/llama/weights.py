@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from itx.errors import MemoryExhaustedError, WeightsError, WindowError
+from itx.errors import ItxError, MemoryExhaustedError, WeightsError, WindowError
 from itx.models.llama.header import Header
 from itx.models.llama.library import LOG, load_library, uses_amx
 
@@ -34,22 +34,37 @@ class Weights:
         # Tiles of AMX raise a fault where the system does not grant them, and llama.cpp does not ask.
         settings.use_extra_bufts = not uses_amx()
 
+        stopped: list[KeyboardInterrupt | ItxError] = []
+
         def told(progress: float, data: object) -> bool:
             del data
-            report(progress)
-            return True
+            try:
+                report(progress)
+            except (KeyboardInterrupt, ItxError) as error:
+                # Raised from here it would be printed and lost: llama.cpp is told to stop, then it is raised.
+                stopped.append(error)
+            return not stopped
 
         callback = library.llama_progress_callback(told)
         settings.progress_callback = callback
         LOG.forget()
         self.pointer = library.llama_model_load_from_file(os.fsencode(header.path), settings)
         del callback
+        if stopped:
+            if self.pointer:
+                library.llama_model_free(self.pointer)
+            raise stopped[0]
         if not self.pointer:
             raise WeightsError(
                 f"llama.cpp cannot load {header.path}: {LOG.complaint() or 'it does not say why'}.",
                 f"Check the file, or update: pip install -U llama-cpp-python. All it said is in {LOG.path}.",
             )
         weakref.finalize(self, library.llama_model_free, self.pointer)
+        if library.llama_model_has_encoder(self.pointer):
+            raise WeightsError(
+                f"{header.path} has an encoder ({header.architecture}): it answers a text, and continues none.",
+                "Name a decoder alone.",
+            )
         self.vocabulary = library.llama_model_get_vocab(self.pointer)
         self.vocab_size = int(library.llama_vocab_n_tokens(self.vocabulary))
         self.trained_window = int(library.llama_model_n_ctx_train(self.pointer))
