@@ -87,7 +87,8 @@ class TokenPanel(Panel):
         assert view.cursor is not None
         cursor, score, faint, strong = view.cursor, view.score, self.palette.faint, self.palette.strong
         rank = Text().append("rank ", faint).append(say_rank(score.rank[cursor]), strong)
-        parts = [Text().append(view.shift or "unscored", self.palette.shift(view.shift)), rank]
+        unranked = "unranked" if score.aligned else "unscored"
+        parts = [Text().append(view.shift or unranked, self.palette.shift(view.shift)), rank]
         for name, logp in zip(names, (view.answer.logp[cursor], score.logp[cursor]), strict=True):
             parts.append(Text().append(f"{name} ", faint).append(say_probability(logp), strong))
         if ties := score.ties[cursor]:
