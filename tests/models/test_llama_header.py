@@ -19,7 +19,16 @@ from hypothesis import strategies as st
 
 from itx.errors import WeightsError
 from itx.models.llama.aborts import check_model
-from itx.models.llama.header import _BLOCKS, FILE_TYPES, Array, Header, find_quantization, read_header
+from itx.models.llama.header import (
+    _BLOCKS,
+    FILE_TYPES,
+    Array,
+    Header,
+    Tensor,
+    find_dtype,
+    find_quantization,
+    read_header,
+)
 from tests.support import ggufs
 
 SMALL = ggufs.Shape(hidden=32, layers=1, heads=2, kv_heads=1, intermediate=32)
@@ -300,3 +309,12 @@ def test_a_sound_model_is_not_refused(tmp_path: Path) -> None:
     # Tokens without a text get one from llama.cpp.
     empty = vocabulary(lambda tokens: rename(301, "")(rename(300, "")(tokens)))
     check_model(read_header(empty(tmp_path / "v.gguf")))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "dtype"),
+    [((0,), "float32"), ((1, 0), "float16"), ((30,), "bfloat16"), ((8, 0), "float32"), ((1, 30), "float32")],
+)
+def test_the_dtype_is_that_of_the_matrices(kinds: tuple[int, ...], dtype: str) -> None:
+    vectors = [Tensor("norm", (64,), 0, 0)]
+    assert find_dtype([*vectors, *(Tensor(f"{kind}", (64, 64), kind, 0) for kind in kinds)]) == dtype

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from itx.errors import WindowError
 from itx.models.contract import Rows
-from itx.models.llama.header import find_quantization
+from itx.models.llama.header import find_dtype, find_quantization
 from itx.models.llama.vocabulary import GgufVocabulary
 from itx.models.llama.weights import FIRST_SIZE, LARGE_VOCABULARY, Adapter, Session, Weights
 from itx.models.reduction import NumpyArithmetic
@@ -54,7 +54,7 @@ class LlamaEngine:
         self.vocab_size = weights.vocab_size
         self.eos = vocabulary.eos
         self.quantization = find_quantization(weights.header.metadata, weights.header.tensors)
-        self.dtype = "float32"
+        self.dtype = find_dtype(weights.header.tensors)
         self.chunk = _CHUNK_LARGE if weights.vocab_size > LARGE_VOCABULARY else _CHUNK
         self.arithmetic = NumpyArithmetic(threads)
         self._lora = adapter

@@ -240,3 +240,9 @@ def find_quantization(metadata: Mapping[str, Any], tensors: list[Tensor]) -> str
     if matrices and matrices <= {0, 1, 30}:
         return None
     return named or "mixed"
+
+
+def find_dtype(tensors: list[Tensor]) -> str:
+    """Return the dtype that matrices are kept in where they are plain floats; what llama.cpp computes in otherwise."""
+    kinds = {tensor.kind for tensor in tensors if len(tensor.shape) > 1}
+    return {frozenset({1}): "float16", frozenset({30}): "bfloat16"}.get(frozenset(kinds - {0}), "float32")

@@ -99,7 +99,10 @@ class GgufVocabulary:
 
     def piece(self, token: int) -> str:
         """Return one id as text; bytes that are no whole character are written ``<0xE2>``."""
-        return name_bytes(self.spell(token)) if 0 <= token < self.size else f"<{token}>"
+        if not 0 <= token < self.size:
+            return f"<{token}>"
+        # llama.cpp spells unused ids as nothing: what the file calls them says more.
+        return name_bytes(self.spell(token)) or self.symbols.get(token, "")
 
     def decoder(self) -> BytesDecoder:
         """Return a fresh incremental decoder."""
