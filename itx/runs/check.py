@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from itertools import accumulate, pairwise
+from typing import TypeGuard
 
 import msgspec
 
@@ -74,6 +75,10 @@ def has_impossible_figure(trace: Trace) -> bool:
     return False
 
 
+def _is_whole(values: Sequence[float | None]) -> TypeGuard[Sequence[float]]:
+    return None not in values
+
+
 def _check_figures(name: str, values: Sequence[float]) -> None:
     if values and not (min(values) > -_LARGEST and max(values) < _LARGEST):
         raise ValueError(f"{name} has a figure beyond {_LARGEST:g}")
@@ -111,10 +116,12 @@ def _check_score(score: Score, length: int) -> None:
     }
     for name, values in figures.items():
         _check_length(name, values, length)
-        known = [value for value in values if value is not None]
-        if score.exact and len(known) < length:
+        if _is_whole(values):
+            _check_figures(name, values)
+        elif score.exact:
             raise ValueError(f"{name} lacks a figure that an exact score has")
-        _check_figures(name, known)
+        else:
+            _check_figures(name, [value for value in values if value is not None])
     _check_length("top", score.top, length)
     if min((rank for rank in score.rank if rank is not None), default=1) < 1:
         raise ValueError("a rank below 1")
