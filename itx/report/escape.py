@@ -31,9 +31,11 @@ def escape_line(text: str) -> str:
 def _escape_start(text: str, escaped: str) -> str:
     """Keep a line's start from opening a list, a heading, a quote, a rule, a table or a block of code."""
     found = _START.match(text)
-    if found and found["sign"] and found["sign"] not in "|":
+    if found and found["sign"]:
         place = len(found["blank"])
-        escaped = f"{escaped[:place]}\\{escaped[place:]}"
+        # A colon may be escaped already, as one that makes a link.
+        if escaped[place] != "\\":
+            escaped = f"{escaped[:place]}\\{escaped[place:]}"
     elif found and found["number"]:
         place = found.end("number")
         # The point may be escaped already, as one that makes a name of a host.

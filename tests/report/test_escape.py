@@ -153,6 +153,7 @@ def _merge(stretches: list[Stretch]) -> list[Stretch]:
 @example([Stretch(text="Sure", shift="shifted"), Stretch(text="!", shift="marginal"), Stretch(text="x")])
 @example([Stretch(text="un"), Stretch(text="*", shift="shifted"), Stretch(text="able", shift="marginal")])
 @example([Stretch(text="1", shift="unshifted"), Stretch(text=".", shift="shifted"), Stretch(text=" x")])
+@example([Stretch(text="://")])
 def test_every_character_has_the_mark_of_its_class(stretches: list[Stretch]) -> None:
     line = _merge(stretches)
     wanted = [
