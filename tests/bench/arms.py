@@ -13,6 +13,10 @@ Arm = Callable[[], float]
 How = Literal["ratio", "difference", "alone"]
 
 
+class MissingError(Exception):
+    """Something that a bar measures with is not on this machine; the message says what, and how to get it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One bar's samples. ``ours`` and ``floor`` hold one entry a repeat; ``floor`` is empty where we stand alone.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench import cli, compare, indexing, memory, opening, passes, reduction, screen, tracing
+from tests.bench import cli, compare, gguf, indexing, memory, opening, passes, perplexity, reduction, screen, tracing
 from tests.bench.arms import Bar
 
 _ALL = [
@@ -162,6 +162,51 @@ _ALL = [
         limit=8,
         unit="GiB",
         measure=partial(indexing.measure_growth, sizes=(1_000, 10_000, 100_000, 1_000_000)),
+    ),
+    Bar(
+        name="gguf-262k",
+        title="a live comparison, exact, of one GGUF file and a LoRA on it, V = 262,144",
+        against="decoding and the base's chunks alone by the same low-level calls",
+        how="ratio",
+        limit=1.15,
+        unit="×",
+        measure=partial(gguf.measure_time, named=gguf.GEMMA),
+    ),
+    Bar(
+        name="gguf-49k",
+        title="the same, V = 49,152",
+        against="decoding and the base's chunks alone by the same low-level calls",
+        how="ratio",
+        limit=1.15,
+        unit="×",
+        measure=partial(gguf.measure_time, named=gguf.SMOLLM),
+    ),
+    Bar(
+        name="gguf-memory",
+        title="peak memory of a comparison of a GGUF file with a LoRA on it, after loading",
+        against="the file alone, generating",
+        how="ratio",
+        limit=1.20,
+        unit="×",
+        measure=partial(gguf.measure_memory, named=gguf.GEMMA),
+    ),
+    Bar(
+        name="gguf-load",
+        title="loading a GGUF file, its header checked, its fingerprint taken",
+        against="llama-cpp-python's own Llama(…)",
+        how="ratio",
+        limit=1.10,
+        unit="×",
+        measure=partial(gguf.measure_loading, named=gguf.GEMMA),
+    ),
+    Bar(
+        name="gguf-perplexity",
+        title="the mean KL of two GGUF files on a text, off llama-perplexity's",
+        against="half a step of its 16-bit log-probs",
+        how="alone",
+        limit=perplexity.HALF_STEP,
+        unit="nats",
+        measure=perplexity.measure,
     ),
 ]
 

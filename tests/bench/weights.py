@@ -30,12 +30,13 @@ def write_lora(base: Path, folder: Path) -> Path:
     return write_adapter(base, folder / "lora", rank=8, strength=0.02)
 
 
+def ignore(step: Loading) -> None:
+    """Drop what loading tells."""
+    del step
+
+
 def load_itx(base: Path, tuned: Path, threads: int, tokens: int = TOKENS) -> Comparer:
     """Load the comparison as ``itx run --authors tuned`` on a CPU in float32 does."""
-
-    def ignore(step: Loading) -> None:
-        del step
-
     return load_comparison(
         Request(
             base=str(base),
