@@ -11,7 +11,10 @@ from itx.models.checks import compare_ends, compare_symbols, compare_texts
 from itx.models.contract import Vocabulary
 
 _SHOWN = 3
-_SAME = "Compare models with the same tokenizer; check that BASE is what TUNED was made from."
+_SAME = (
+    "Compare models with the same tokenizer; check that BASE is what TUNED was made from. Over common spans of the text "
+    "they can be compared: --align bytes."
+)
 _MEANT = "Nothing, where the tuning meant it; else copy base's tokenizer beside the tuned weights."
 
 
