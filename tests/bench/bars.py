@@ -201,7 +201,7 @@ _ALL = [
     ),
     Bar(
         name="gguf-perplexity",
-        title="the mean KL of two GGUF files on a text, off llama-perplexity's",
+        title="the mean KL of two GGUF files on a text, off llama-perplexity's with its rounding allowed for",
         against="half a step of its 16-bit log-probs",
         how="alone",
         limit=perplexity.HALF_STEP,

@@ -283,8 +283,10 @@ def same_buffers() -> Iterator[None]:
 
     from itx.models.llama.library import uses_amx
 
+    original = llama_cpp.llama_cpp.llama_model_default_params
+
     def give() -> Any:
-        settings = llama_cpp.llama_cpp.llama_model_default_params()
+        settings = original()
         settings.use_extra_bufts = not uses_amx()
         return settings
 

@@ -1,7 +1,8 @@
 """The mean KL of two GGUF files as itx has it, beside what llama.cpp's own ``llama-perplexity`` says of them.
 
-The tool keeps the base's log-probs in 16 bits: steps of at most 16/65535 nats, nothing below −16 counted. The same
-rounding of itx's own rows is in the notes, so that the rest is what the two decode differently.
+The tool keeps the base's log-probs in 16 bits: steps of at most 16/65535 nats, and what lies below −16 is left out.
+What that takes from the mean is found on itx's own rows and allowed for. The rest is what the two decode differently:
+much, where their builds of llama.cpp use other instructions.
 """
 
 from __future__ import annotations
@@ -67,17 +68,16 @@ def read_windows(path: Path) -> NDArray[np.int32]:
         return np.frombuffer(file.read(4 * size * count), "<i4").reshape(count, size)
 
 
-def round_as_tool(rows: NDArray[np.float32], others: NDArray[np.float32]) -> list[float]:
-    """Return KL of each row in float64 with the first one's log-probs in the tool's 16 bits."""
-    found = []
-    for row, other in zip(rows.astype(np.float64), others.astype(np.float64), strict=True):
-        best, least = row.max(), max(row.min(), row.max() - RANGE)
-        step = (best - least) / 65535
-        logs = np.rint(np.maximum(row - least, 0) / step) * step + least - best - np.log(np.exp(row - best).sum())
-        theirs = other - other.max() - np.log(np.exp(other - other.max()).sum())
-        kept = logs > -RANGE
-        found.append(float((np.exp(logs[kept]) * (logs[kept] - theirs[kept])).sum()))
-    return found
+def measure_rounding(row: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return what the tool's 16 bits take from KL, in float64."""
+    best, least = row.max(), max(row.min(), row.max() - RANGE)
+    step = (best - least) / 65535
+    mine = row - best - np.log(np.exp(row - best).sum())
+    theirs = other - other.max() - np.log(np.exp(other - other.max()).sum())
+    rounded = np.rint(np.maximum(row - least, 0) / step) * step + mine.max() - (best - least)
+    kept = rounded > -RANGE
+    exact = np.exp(mine) @ (mine - theirs)
+    return float(exact - np.exp(rounded[kept]) @ (rounded - theirs)[kept])
 
 
 def measure(repeats: int) -> Measurement:
@@ -104,23 +104,25 @@ def measure(repeats: int) -> Measurement:
             for path in (base, second)
         ]
         ours: list[float] = []
-        rounded: list[float] = []
+        taken: list[float] = []
         first = WINDOW // 2
         for window in windows.tolist():
             ids = [engines[0].vocabulary.bos if engines[0].vocabulary.adds_bos else window[0], *window[1:-1]]
             rows: list[Any] = [engine.stream().extend(ids, keep=len(ids) - first) for engine in engines]
             ours += reduce_rows(rows[0], [rows[1]], window[first + 1 :], rows[0].shape[1]).scores[0].kl_author_scorer
-            rounded += round_as_tool(rows[0], rows[1])
+            taken += [
+                measure_rounding(*(each[place].astype(np.float64) for each in rows))
+                for place in range(len(ids) - first)
+            ]
     # Below a hundred positions it prints no more than this line of each window, to 5 digits.
     statistics = re.search(r"Mean\s+KLD:\s+([\d.-]+)", said)
     assert statistics is not None, said[-2000:]
-    theirs, mean = float(statistics[1]), sum(ours) / len(ours)
+    theirs, mean, rounding = float(statistics[1]), sum(ours) / len(ours), sum(taken) / len(taken)
     return Measurement(
-        ours=[abs(mean - theirs)],
+        ours=[abs(mean - rounding - theirs)],
         floor=[],
         notes=[
             f"{GEMMA} ‖ {second.name}: mean KL {mean:.6f} by itx, {theirs:.6f} by {tool.name}, "
-            f"{sum(rounded) / len(rounded):.6f} by itx's rows rounded to 16 bits; {len(ours)} positions in "
-            f"{len(windows)} windows of {WINDOW}"
+            f"whose 16 bits take {rounding:.6f}; {len(ours)} positions in {len(windows)} windows of {WINDOW}"
         ],
     )
