@@ -12,8 +12,8 @@ from itx.models.contract import Vocabulary
 
 _SHOWN = 3
 _SAME = (
-    "Compare models with the same tokenizer; check that BASE is what TUNED was made from. Over common spans of the text "
-    "they can be compared: --align bytes."
+    "Compare models with the same tokenizer; check that BASE is what TUNED was made from. Over common spans of the "
+    "text they can be compared: --align bytes."
 )
 _MEANT = "Nothing, where the tuning meant it; else copy base's tokenizer beside the tuned weights."
 
