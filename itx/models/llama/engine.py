@@ -80,8 +80,8 @@ class LlamaEngine:
         return Session(self.weights, self._lora, min(wanted, max(size, self._largest)), self.threads)
 
     def give_back(self, held: list[Session]) -> None:
-        """Keep a stream's context for the next stream."""
-        self._idle += held
+        """Keep a context for the next stream: one, the largest, for each holds rows of logits for a whole batch."""
+        self._idle = sorted([*self._idle, *held], key=lambda each: each.size)[-1:]
         held.clear()
 
 
