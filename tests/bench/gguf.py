@@ -21,12 +21,12 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from itx.records import Prompt
+from itx.records import Prompt, Trace
 from tests.bench.arms import Arm, Measurement, MissingError, alternate
 from tests.bench.machine import cores
 from tests.bench.memory import read_peak, reset_peak
-from tests.bench.weights import TOKENS, ask_itx, ignore
 
+TOKENS = 128
 RANK = 8
 ADAPTED = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 QUESTION = "Write a long story about a lighthouse keeper, the sea, and a ship that never came home."
@@ -98,8 +98,17 @@ def load_itx(base: Path, tuned: Path) -> Any:
             chat_template="plain",
             threads=cores(),
         ),
-        ignore,
+        lambda step: None,
     )
+
+
+def ask_itx(comparer: Any) -> Trace:
+    """Run the prompt to its end, every event taken and dropped, and return the trace."""
+    *_, finished = comparer.compare(PROMPT, lambda: False)
+    if finished.trace.error is not None:
+        raise RuntimeError(finished.trace.error)
+    trace: Trace = finished.trace
+    return trace
 
 
 def load_bare(path: Path) -> Any:
@@ -188,7 +197,7 @@ def measure_time(repeats: int, named: str) -> Measurement:
         comparer = load_itx(base, lora)
         model = load_bare(base)
         tuned, scorer = Bare(model, lora), Bare(model)
-        first = ask_itx(comparer, PROMPT)
+        first = ask_itx(comparer)
         response = first.responses[0]
         context = first.contexts["tuned"].ids
         chunk = comparer.run.engine.chunk
@@ -196,7 +205,7 @@ def measure_time(repeats: int, named: str) -> Measurement:
 
         def ours() -> float:
             start = time.perf_counter()
-            trace = ask_itx(comparer, PROMPT)
+            trace = ask_itx(comparer)
             elapsed = time.perf_counter() - start
             assert trace.responses[0].ids == response.ids
             return elapsed
@@ -236,7 +245,7 @@ def run_itx(base: Path, lora: Path) -> None:
     """Load base and adapter with itx and compare."""
     comparer = load_itx(base, lora)
     reset_peak()
-    trace = ask_itx(comparer, PROMPT)
+    trace = ask_itx(comparer)
     assert len(trace.responses[0].ids) == TOKENS
 
 
