@@ -37,8 +37,8 @@ async def test_a_streamed_answer_ends_as_the_recorded_one(tmp_path: Path) -> Non
     source = live_source(tmp_path / "run", comparer, ["one", "two"])
     async with piloted(source) as (app, pilot):
         await until(pilot, lambda: [item.status for item in app.session.items] == ["done", "done"])
+        await until(pilot, lambda: app.compare.index == 1)
         shown = screen_text(app)
-        assert app.compare.index == 1
         seen = app.compare.view()
     recording = Recording.open(source.folder)
     recording.scan_all()
@@ -222,18 +222,16 @@ async def test_an_id_that_stands_for_another_prompt_now_is_refused(tmp_path: Pat
     Recorder.begin(source.folder, build_run(("lora",)), source.prompts).close()
 
 
-async def test_keys_stay_quick_at_200_tokens_a_second(tmp_path: Path) -> None:
-    from time import perf_counter
-
+async def test_keys_work_at_200_tokens_a_second(tmp_path: Path) -> None:
+    """How quickly is for the bench to say (keys)."""
     comparer = make_comparer(words=500, pause=0.005)
     async with piloted(live_source(tmp_path / "run", comparer, ["one"])) as (app, pilot):
         pane = app.compare.author_pane
         await until(pilot, lambda: pane.answer is not None and pane.answer.length > 50)
-        began = perf_counter()
+        await pilot.press("g")
         for _ in range(10):
             await pilot.press("l")
-        each = (perf_counter() - began) / 10
         assert pane.answer is not None
         assert pane.answer.finish is None
-        assert each < 0.5, f"{each:.3f} s a key"
+        assert pane.place.cursor == 10
         await pilot.press("space")
