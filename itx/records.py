@@ -238,8 +238,12 @@ class Score(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def aligned(self) -> bool:
-        """Whether the scorer read the text with another tokenizer than the author's."""
-        return bool(self.spans or self.ids)
+        """Whether the scorer has another tokenizer than the author's, though it may have read nothing of the text.
+
+        Partial distributions of one tokenizer have divergences, if only as bounds; two tokenizers have none.
+        """
+        read = bool(self.spans or self.ids)
+        return read or (not self.exact and bool(self.js) and all(value is None for value in self.js))
 
 
 class Response(Record, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from itx.borrow.rise import is_raised, sum_rise
+from itx.compare.crossing import empty_score
 from itx.records import Thresholds, Trace
 from itx.report.figures import largest_rises, summarise
 from itx.report.markdown import write_markdown
@@ -17,6 +18,7 @@ from itx.report.plain import write_plain
 from itx.report.spans import find_span, largest_spans, list_spans, read_span
 from itx.report.summary import write_summary
 from itx.report.table import COLUMNS, tidy_rows, write_csv, write_jsonl
+from itx.runs.check import check_trace
 from tests.support.aligned import SPANS, build_aligned
 from tests.support.traces import build_run, build_traces
 
@@ -104,19 +106,29 @@ def test_every_report_says_so() -> None:
     assert "top-k only" not in markdown
 
 
-def test_a_response_that_could_not_be_read_has_no_figures() -> None:
+@pytest.mark.parametrize("tokenised", [True, False])
+def test_a_response_that_could_not_be_read_has_no_figures(tokenised: bool) -> None:
     run, trace = build_aligned()
     response = trace.responses[0]
-    nothing = [None] * len(response.ids)
-    score = msgspec.structs.replace(
-        response.scores["base"], logp=nothing, rank=nothing, ties=nothing, entropy=nothing, spans=[], top=[[]] * 6
-    )
+    score = empty_score(len(response.ids))
+    if tokenised:
+        score = msgspec.structs.replace(score, ids=response.scores["base"].ids)
     trace = msgspec.structs.replace(trace, responses=[msgspec.structs.replace(response, scores={"base": score})])
-    assert "0 common spans of the text" in " ".join(write_plain(run, trace).split())
-    assert "No span is common to both" in write_markdown(run, [trace])
+    trace = check_trace(msgspec.json.decode(msgspec.json.encode(trace), type=Trace), run)
     figures = summarise(run, [trace]).models["full"]
     assert (figures.positions, figures.unshifted, figures.unranked) == (0, None, 5)
-    assert len(list(tidy_rows(run, [trace]))) == 6
+    assert (figures.aligned, figures.exact, figures.spans, figures.span_rise_mean) == (True, False, 0, None)
+    for written in (
+        write_plain(run, trace),
+        write_markdown(run, [trace]),
+        write_summary(run, summarise(run, [trace])),
+    ):
+        flat = " ".join(written.split())
+        assert "another tokenizer than full" in flat
+        assert "0 common spans of the text" in flat
+        assert "No span is common to both" in flat
+        assert "bound" not in flat
+    assert [row["exact"] for row in tidy_rows(run, [trace])] == [False] * 6
     assert sum_rise(response, score, 0, 1) is None
 
 

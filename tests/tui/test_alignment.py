@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from itx.compare.crossing import empty_score
 from itx.compare.events import Emitted, Scored, Started
 from itx.records import Prompt, Trace
 from itx.runs.recording import Recording
@@ -45,6 +47,21 @@ async def test_the_inspector_says_what_there_is(tmp_path: Path, size: tuple[int,
     assert "' cats'" in seen[1][1], "base's alternatives have base's names"
     assert "4 common spans, 2 one token of each; rise +2.56 nats a span" in figures
     assert "KL mean" not in figures
+
+
+async def test_the_screen_says_that_nothing_was_read(tmp_path: Path) -> None:
+    run, trace = build_aligned()
+    response = msgspec.structs.replace(trace.responses[0], scores={"base": empty_score(6)})
+    trace = msgspec.structs.replace(trace, responses=[response])
+    async with piloted(Recording.open(write_run(tmp_path / "run", run, [trace])), (120, 40)) as (app, pilot):
+        await pilot.press("g")
+        token = " ".join("\n".join(line.plain for line in app.compare.token.write_lines(60)).split())
+        app.compare.figures.show(app.compare.view())
+        figures = " ".join("\n".join(line.plain for line in app.compare.figures.write_lines(60)).split())
+    assert "Other tokenizer: no span of base's here" in token
+    assert "0 common spans" in figures
+    assert "JS" not in token + figures
+    assert "≥" not in token + figures
 
 
 def test_what_is_told_live_is_what_is_recorded() -> None:
