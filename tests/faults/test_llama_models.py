@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +78,6 @@ def no_gguf(path: Path) -> Path:
     return path
 
 
-def empty(path: Path) -> Path:
-    path.write_bytes(b"")
-    return path
-
-
 def cut(path: Path) -> Path:
     data = ggufs.write_model(path, TENSORS).read_bytes()
     path.unlink()
@@ -91,20 +85,8 @@ def cut(path: Path) -> Path:
     return path
 
 
-def cut_in_its_header(path: Path) -> Path:
-    data = ggufs.write_model(path, TENSORS).read_bytes()
-    path.unlink()
-    path.write_bytes(data[:5000])
-    return path
-
-
 def unknown(path: Path) -> Path:
     return ggufs.write_model(path, TENSORS, architecture="perceptron9")
-
-
-def of_another_version(path: Path) -> Path:
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 99, 0, 0))
-    return path
 
 
 def without_a_tensor(path: Path) -> Path:
@@ -117,11 +99,8 @@ def with_a_corrupt_number(path: Path) -> Path:
 
 BROKEN: dict[Callable[[Path], Path], str] = {
     no_gguf: "is no GGUF file",
-    empty: "is no GGUF file",
     cut: "cut short",
-    cut_in_its_header: "cut short",
     unknown: "perceptron9",
-    of_another_version: "version 99",
     without_a_tensor: "blk.1.ffn_up.weight",
     with_a_corrupt_number: "0 layers",
 }

@@ -160,23 +160,24 @@ def test_figures_are_llama_cpps_own_logits_in_float64(
     base: Path, tuned: dict[str, Path | str], record_property: pytest.RecordProperty
 ) -> None:
     """With a LoRA and with a Q8_0 file; within the sliding window of 512 and past it."""
-    run, traces = ask(base, tuned, [ASKED[0], LONG], length=20)
+    run, traces = ask(base, tuned, ASKED[:1], length=20)
     assert [model.quantization for model in run.models] == ["Q4_K_M", "Q4_K_M", "Q8_0"]
-    assert len(traces[1].contexts["base"].ids) > WINDOW + 8
+    _, past = ask(base, tuned, [LONG], length=20, authors="lora")
+    assert len(past[0].contexts["base"].ids) > WINDOW + 8
     models = {
         "base": Raw(base),
         "lora": Raw(base, Path(tuned["lora"])),
         "full": Raw(Path(tuned["full"])),
     }
     worst, compared = 0.0, 0
-    for trace in traces:
+    for trace in [*traces, *past]:
         assert trace.error is None
         for response in trace.responses:
             worst = max(worst, check(trace, response, run.engine.chunk, models))
             compared += len(response.ids) * len(response.scores)
     for model in models.values():
         model.close()
-    assert compared > 120
+    assert compared > 100
     record_property("largest_distance_of_a_divergence", worst)
     sys.stdout.write(f"of {compared} positions no divergence lies further than {worst:.1e} from llama.cpp's own\n")
 
