@@ -67,13 +67,13 @@ class LlamaEngine:
 
     def take_session(self, size: int) -> Session:
         """Return an empty context with room for ``size`` positions: an idle one, or a new one."""
-        fitting = [session for session in self._idle if session.size >= size]
-        if fitting:
-            session = min(fitting, key=lambda each: each.size)
-            self._idle.remove(session)
-            session.clear()
-            return session
-        self._idle.clear()
+        # Taken out at once: a stream may end, and give its own back, at any point of what follows.
+        idle, self._idle = self._idle, []
+        for session in idle:
+            if session.size >= size:
+                session.clear()
+                return session
+        del idle
         wanted = FIRST_SIZE
         while wanted < size:
             wanted *= 2
