@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -40,7 +41,12 @@ _HEAD = msgspec.json.Decoder(_Head)
 
 def fingerprint_response(response: Response) -> str:
     """Return ``sha256:…`` of the ids, by which a line knows the response that it was made for."""
-    return f"sha256:{hashlib.sha256(' '.join(map(str, response.ids)).encode()).hexdigest()}"
+    return fingerprint_ids(response.ids)
+
+
+def fingerprint_ids(ids: Sequence[int]) -> str:
+    """Return ``sha256:…`` of the ids of a response."""
+    return f"sha256:{hashlib.sha256(' '.join(map(str, ids)).encode()).hexdigest()}"
 
 
 class BorrowingWriter:

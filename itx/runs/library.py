@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,10 @@ from itx.runs.lines import DESCRIPTION, TRACES
 from itx.runs.lock import LOCK
 
 _LONGEST_NAME = 60
+DEEPEST = 4
+"""How many folders below a named one runs are sought in."""
+_MOST_FOLDERS = 10_000
+"""Folders that are looked into at most: somebody may name their home."""
 
 
 def newest_run() -> Path:
@@ -28,6 +33,32 @@ def newest_run() -> Path:
     if not runs:
         raise RunError(f"No run is recorded under {root}.", "Record one with itx demo, or name a folder.")
     return max(runs, key=lambda folder: ((folder / TRACES).stat().st_mtime_ns, folder.name))
+
+
+def list_runs(root: Path, deepest: int = DEEPEST) -> list[Path]:
+    """Return the runs at and below a folder, by path; a run is not searched for others, links are not followed.
+
+    Hidden folders below ``root``, and what cannot be read, are passed over.
+    """
+    found: list[Path] = []
+    waiting = [(root, 0)]
+    for folder, depth in waiting:
+        if is_run(folder):
+            found.append(folder)
+            continue
+        if depth >= deepest:
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                below = [
+                    Path(entry.path)
+                    for entry in entries
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError:
+            continue
+        waiting.extend((path, depth + 1) for path in sorted(below)[: _MOST_FOLDERS - len(waiting)])
+    return sorted(found)
 
 
 def new_run_folder(name: str) -> Path:
