@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from itx.compare.template import ChatTemplate, list_builtins, read_base_template, read_template
 from itx.errors import MismatchError, TemplateError
-from itx.models.contract import Engine
+from itx.models.contract import Engine, Vocabulary
 from itx.records import Context, ContextPolicy, Message, Prompt
 
 POLICIES = ("same", "plain", "qa")
@@ -108,8 +108,11 @@ class ContextMaker:
 
 
 def _encode(engine: Engine, text: str) -> Context:
+    return encode_context(engine.vocabulary, text)
+
+
+def encode_context(vocabulary: Vocabulary, text: str) -> Context:
     """Return the context of a rendered text: exactly one BOS in front where the tokenizer normally puts one."""
-    vocabulary = engine.vocabulary
     ids = vocabulary.encode(text)
     bos = vocabulary.bos
     if bos is None:

@@ -97,15 +97,22 @@ class ChatTemplate:
         """Raise TemplateError where the template is broken whatever it is asked to render."""
         _ = self._compiled
 
-    def render(self, messages: Sequence[Message], variables: Mapping[str, str], **more: str | None) -> str:
-        """Return the text before the assistant's answer to ``messages``.
+    def render(
+        self,
+        messages: Sequence[Message],
+        variables: Mapping[str, str],
+        *,
+        opens_answer: bool = True,
+        **more: str | None,
+    ) -> str:
+        """Return the text before the assistant's answer to ``messages``; without ``opens_answer``, that of these alone.
 
         Raises TemplateError where the template is broken or refuses the messages.
         """
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
             return self._compiled.render(
-                **variables, messages=turns, tools=None, documents=None, add_generation_prompt=True, **more
+                **variables, messages=turns, tools=None, documents=None, add_generation_prompt=opens_answer, **more
             )
         except _FAILURES as error:
             raise TemplateError(
