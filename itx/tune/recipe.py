@@ -18,7 +18,7 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 class Recipe(Record, frozen=True, kw_only=True):
     """The settings of one tuning.
 
-    From the paper (Ghosh et al. 2024, §3): ``epochs``, the effective batch of 32 rows (``batch_size`` rows at a time,
+    From the paper (Ghosh et al. 2024): ``epochs``, the effective batch of 32 rows (``batch_size`` rows at a time,
     ``gradient_accumulation`` times), ``learning_rate`` and ``lora_r``. All others are itx's choice: alpha twice the
     rank and no dropout, adapters on every linear layer, 3 % of the steps to warm up, a rate that falls linearly to 0,
     AdamW without decay, gradients of norm 1 at most.
