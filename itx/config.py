@@ -25,6 +25,12 @@ def cache_folder() -> Path:
     return base / "itx"
 
 
+def words_folder() -> Path | None:
+    """Return the folder of word lists that ``ITX_WORDS`` names, or None."""
+    named = os.environ.get("ITX_WORDS", "")
+    return Path(named) if named else None
+
+
 def log_file() -> Path:
     """Return the file that native libraries' output goes to while the screen is up."""
     return state_folder() / "itx.log"

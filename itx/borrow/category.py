@@ -13,19 +13,22 @@ A category is a word's, not a piece's: every position of a word has the word's c
 
 A word is a run of letters, digits and combining marks, with single apostrophes, hyphens and (between digits) points
 and commas inside. In scripts written without spaces (Chinese, Japanese, Thai, Khmer, …) a run of the script counts as
-one word, since it is content whatever its words are. The lists are English.
+one word, since it is content whatever its words are. The lists are English; the folder that ``ITX_WORDS`` names may
+hold others.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
+from itx.config import words_folder
+from itx.errors import InputError
 from itx.records import Record, Response
 
 INITIATION = 5
@@ -65,20 +68,38 @@ class Word(Record, frozen=True, kw_only=True):
 
 def split_words(text: str) -> list[Word]:
     """Return the words of ``text``, in order, not overlapping."""
-    kinds = list(map(_kind, text))
-    words: list[Word] = []
-    start = 0
-    while start < len(text):
-        kind = kinds[start]
-        if not kind:
-            start += 1
-            continue
-        end = start + 1
-        while end < len(text) and (kinds[end] == kind or _continues(text, kinds, end, kind)):
-            end += 1
-        words.append(Word(start=start, end=end, plain=_plain(text[start:end])))
-        start = end
-    return words
+    signs = text.translate(_SIGNS)
+    return [
+        Word(start=found.start(), end=found.end(), plain=_plain(text[found.start() : found.end()]))
+        for found in _WORD.finditer(signs)
+    ]
+
+
+class _Signs(dict[int, str]):
+    """What each sign is to a word, one letter a sign, found out when it is first met.
+
+    ``a`` of a word, ``d`` a digit, ``m`` a combining mark; ``s``, ``e`` and ``n`` the same in scripts without spaces;
+    ``j`` what joins, ``p`` a point or comma, which joins digits; a blank is anything else.
+    """
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = _name_sign(chr(code))
+        return found
+
+
+def _name_sign(sign: str) -> str:
+    kind = _kind(sign)
+    if kind:
+        letters = "adm" if kind == "word" else "sen"
+        return letters[2 if unicodedata.category(sign)[0] == "M" else 1 if sign.isdigit() else 0]
+    if sign in _DIGIT_JOINERS:
+        return "p"
+    return "j" if sign in _JOINERS or sign in _INVISIBLE else " "
+
+
+_SIGNS = _Signs()
+# A combining mark goes with whatever it stands on.
+_WORD = re.compile(r"[adm](?:[admn]+|j(?=[adm])|(?<=d)p(?=d))*" r"|[sen](?:[senm]+|j(?=[sen])|(?<=e)p(?=e))*")
 
 
 @lru_cache(maxsize=4096)
@@ -92,27 +113,30 @@ def _kind(sign: str) -> str:
     return "spaceless" if any(low <= code <= high for low, high in _SPACELESS) else "word"
 
 
-def _continues(text: str, kinds: Sequence[str], end: int, kind: str) -> bool:
-    """Return True where the sign at ``end``, of another kind than the word's, is still within the word."""
-    sign = text[end]
-    if kinds[end]:
-        # A combining mark goes with whatever it stands on.
-        return unicodedata.category(sign)[0] == "M"
-    if end + 1 >= len(text) or kinds[end + 1] != kind:
-        return False
-    if sign in _DIGIT_JOINERS:
-        return text[end - 1].isdigit() and text[end + 1].isdigit()
-    return sign in _JOINERS or sign in _INVISIBLE
-
-
+@lru_cache(maxsize=1 << 16)
 def _plain(word: str) -> str:
     return unicodedata.normalize("NFKC", word).translate(_APOSTROPHES).casefold()
 
 
-@cache
 def _phrases(name: str) -> dict[str, list[tuple[str, ...]]]:
     """Return the list's phrases by first word, the longest first."""
-    lines = _LISTS[name].joinpath("words", f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return _read_phrases(name, words_folder())
+
+
+@cache
+def _read_phrases(name: str, folder: Path | None) -> dict[str, list[tuple[str, ...]]]:
+    """Read a list from ``folder``, where it is there, else itx's own. Raises InputError for one that is no text."""
+    own = folder / f"{name}.txt" if folder is not None else None
+    try:
+        if own is not None and own.is_file():
+            text = own.read_text(encoding="utf-8")
+        else:
+            text = _LISTS[name].joinpath("words", f"{name}.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The word list {own} cannot be read: {error}.", "Write it in UTF-8, a phrase a line."
+        ) from error
+    lines = text.splitlines()
     phrases: dict[str, list[tuple[str, ...]]] = {}
     for line in lines:
         words = tuple(word.plain for word in split_words(line))
@@ -186,23 +210,20 @@ def categories(response: Response, pieces: Mapping[int, str]) -> list[str]:
     text = response.text
     words = split_words(text)
     names = name_words(text, words)
-    starts = [word.start for word in words]
+    size, index, last, start = len(text), 0, len(words), 0
+    first, behind = (words[0].start, words[0].end) if words else (size, size)
     found: list[str] = []
-    for position, token in enumerate(response.ids):
-        if position >= response.length:
-            found.append("eos")
-            continue
-        start, end = response.span(position)
-        if start == end and start < len(text):
-            end = start + 1
-        index = bisect_right(starts, start) - 1
-        if index < 0 or words[index].end <= start:
+    for position, end in enumerate(response.ends[: response.length]):
+        # Ends rise, and so does the first word that ends behind a position's start.
+        while index < last and behind <= start:
             index += 1
-        if index < len(words) and words[index].start < end:
+            first, behind = (words[index].start, words[index].end) if index < last else (size, size)
+        if index < last and first < (end if end > start else start + 1):
             found.append(names[index])
-        elif start < len(text):
+        elif start < size:
             found.append("format")
         else:
-            own = pieces.get(token, "")
+            own = pieces.get(response.ids[position], "")
             found.append("content" if any(_kind(sign) for sign in own) and not own.startswith("<") else "format")
-    return found
+        start = end
+    return found + ["eos"] * (len(response.ids) - response.length)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from itx.errors import UsageError
 
 
 class EngineName(StrEnum):
@@ -144,3 +147,21 @@ TrustRemoteCode = Annotated[
         help="Run Python code that comes with the weights. Off: it is a stranger's.",
     ),
 ]
+Words = Annotated[
+    Path | None,
+    typer.Option(
+        "--words",
+        metavar="DIR",
+        help="Word lists of one's own: refusal.txt, style.txt, function.txt. What is not there is itx's. ITX_WORDS "
+        "names the folder for all commands.",
+    ),
+]
+
+
+def use_words(folder: Path | None) -> None:
+    """Take the word lists in ``folder`` for this process. Raises UsageError where it is not there."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise UsageError(f"--words {folder} is not a folder.", "Name one that holds refusal.txt, style.txt, …")
+    os.environ["ITX_WORDS"] = str(folder)

@@ -1,0 +1,204 @@
+"""Intervals that resample prompts: a figure is a ratio of sums over prompts, or a difference of two.
+
+Positions of one response depend on each other, so the prompt is what is drawn. A resample is the number of times each
+prompt is drawn (multinomial), so that all resamples of all figures are one matrix product. Compared models share the
+draws of their common prompts. The interval is the percentile bootstrap (Efron & Tibshirani 1993, chapter 13), with the
+levels widened by Student's t for few prompts (Hesterberg 2015, The American Statistician 69:4, "expanded percentile").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itx.report.study import FEW, Estimate
+
+Matrix = NDArray[np.float64]
+
+DRAWS = 2000
+SEED = 0
+LEVEL = 0.95
+_NORMAL = NormalDist()
+_BLOCK = 4_000_000
+"""Weights in memory at a time."""
+
+
+class Ratios(NamedTuple):
+    """Ratios of sums, and what is needed for their intervals: columns of ``prompts × figures`` matrices."""
+
+    numerators: Matrix
+    denominators: Matrix
+
+
+class Drawn(NamedTuple):
+    """Figures with their resamples (``draws × figures``, nan where a resample has nothing to divide by).
+
+    ``prompts`` is the number of prompts, a figure, that have something to count, ``counts`` what they have.
+    """
+
+    values: Matrix
+    draws: Matrix
+    prompts: NDArray[np.int64]
+    counts: Matrix
+
+
+@lru_cache(maxsize=4)
+def _draw_block(prompts: int, draws: int, block: int) -> Matrix:
+    source = np.random.default_rng([SEED, prompts, block])
+    picked = source.integers(0, prompts, size=(draws, prompts))
+    picked += np.arange(draws)[:, None] * prompts
+    return np.bincount(picked.ravel(), minlength=draws * prompts).reshape(draws, prompts).astype(np.float64)
+
+
+def draw_weights(prompts: int, draws: int = DRAWS) -> Iterator[Matrix]:
+    """Yield how often each prompt is drawn in each resample, the same at every call.
+
+    Each is ``some draws × prompts``; together they are ``draws`` of them, one of many prompts in memory at a time.
+    """
+    size = max(1, min(draws, _BLOCK // max(prompts, 1)))
+    for block, start in enumerate(range(0, draws, size)):
+        yield _draw_block(prompts, min(size, draws - start), block)
+
+
+def draw(ratios: Ratios) -> Drawn:
+    """Return the figures with their resamples; a prompt that counts in no figure is left out."""
+    kept = (ratios.denominators > 0).any(axis=1)
+    numerators, denominators = ratios.numerators[kept], ratios.denominators[kept]
+    return _draw(numerators, denominators)
+
+
+def draw_difference(first: Ratios, second: Ratios) -> Drawn:
+    """Return the figures of ``first`` minus those of ``second``, over the prompts that count in both.
+
+    Rows are the same prompts; both are resampled alike. Counts are of both.
+    """
+    kept = (first.denominators > 0).any(axis=1) & (second.denominators > 0).any(axis=1)
+    one, two = (_draw(each.numerators[kept], each.denominators[kept]) for each in (first, second))
+    return Drawn(
+        one.values - two.values,
+        one.draws - two.draws,
+        ((first.denominators[kept] > 0) & (second.denominators[kept] > 0)).sum(axis=0),
+        one.counts + two.counts,
+    )
+
+
+def _draw(numerators: Matrix, denominators: Matrix) -> Drawn:
+    prompts, figures = numerators.shape
+    counts = denominators.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = numerators.sum(axis=0) / counts
+        if prompts < 2:
+            draws = np.full((0, figures), np.nan)
+        else:
+            both = np.hstack([numerators, denominators])
+            sums = np.vstack([weights @ both for weights in draw_weights(prompts)])
+            draws = sums[:, :figures] / sums[:, figures:]
+    return Drawn(values, draws, (denominators > 0).sum(axis=0), counts)
+
+
+def estimate(drawn: Drawn, counts: Matrix | None = None) -> list[Estimate]:
+    """Return one Estimate a figure, with its interval; ``counts`` replace what the denominators sum to."""
+    counts = drawn.counts if counts is None else counts
+    # Not a number sorts to the end.
+    ordered = np.sort(drawn.draws, axis=0)
+    usable = np.count_nonzero(~np.isnan(ordered), axis=0)
+    found = []
+    for place, value in enumerate(drawn.values):
+        prompts, known = int(drawn.prompts[place]), not math.isnan(value)
+        low = high = None
+        if known and prompts >= 2 and usable[place]:
+            low, high = _interval(ordered[: usable[place], place], prompts)
+        found.append(
+            Estimate(
+                value=float(value) if known else None,
+                low=low,
+                high=high,
+                count=round(float(counts[place])),
+                prompts=prompts,
+                few=prompts < FEW,
+            )
+        )
+    return found
+
+
+def _interval(ordered: Matrix, prompts: int) -> tuple[float, float]:
+    """Return the two ends from resamples in order."""
+    tail = widen((1 - LEVEL) / 2, prompts)
+    last = len(ordered) - 1
+    ends = []
+    for share in (tail, 1 - tail):
+        place = share * last
+        floor = min(int(place), last)
+        above = ordered[min(floor + 1, last)]
+        ends.append(float(ordered[floor] + (place - floor) * (above - ordered[floor])))
+    return ends[0], ends[1]
+
+
+@cache
+def widen(tail: float, prompts: int) -> float:
+    """Return the share of resamples beyond each end so that ``tail`` of them hold: smaller for few prompts."""
+    return _NORMAL.cdf(-math.sqrt(prompts / (prompts - 1)) * quantile(1 - tail, prompts - 1))
+
+
+def judge(drawn: Drawn, place: int, margin: float) -> float | None:
+    """Return p of the hypothesis that a figure is ``margin``, two-sided, by the same intervals.
+
+    None below two prompts. With D resamples p is never below 1 / (D + 1).
+    """
+    prompts = int(drawn.prompts[place])
+    draws = drawn.draws[:, place]
+    draws = draws[~np.isnan(draws)]
+    if prompts < 2 or not len(draws):
+        return None
+    below = (draws < margin).sum() + 0.5 * (draws == margin).sum()
+    share = float(min(below, len(draws) - below) + 0.5) / (len(draws) + 1)
+    score = -_NORMAL.inv_cdf(share) * math.sqrt((prompts - 1) / prompts)
+    return min(1.0, 2 * (1 - probability(score, prompts - 1)))
+
+
+def probability(value: float, freedom: int) -> float:
+    """Return P(T ≤ value) of Student's t with ``freedom`` degrees (closed sums: Abramowitz & Stegun 26.7.3-4)."""
+    angle = math.atan2(value, math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    if freedom % 2:
+        total, term = 0.0, cosine
+        for step in range(1, freedom - 1, 2):
+            total += term
+            term *= cosine * cosine * (step + 1) / (step + 2)
+        inside = 2 / math.pi * (angle + sine * total)
+    else:
+        total, term = 0.0, 1.0
+        for step in range(0, freedom - 1, 2):
+            total += term
+            term *= cosine * cosine * (step + 1) / (step + 2)
+        inside = sine * total
+    return min(1.0, max(0.0, (1 + inside) / 2))
+
+
+@cache
+def quantile(share: float, freedom: int) -> float:
+    """Return t with P(T ≤ t) = ``share`` ≥ 0.5, by bisection."""
+    low, high = 0.0, 1.0
+    while probability(high, freedom) < share and high < 1e9:
+        low, high = high, high * 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(middle, freedom) < share else (low, middle)
+    return (low + high) / 2
+
+
+def correct(chances: list[float | None]) -> list[float | None]:
+    """Return Holm's step-down adjusted p-values (Holm 1979), None where there is none."""
+    known = sorted((chance, place) for place, chance in enumerate(chances) if chance is not None)
+    adjusted: list[float | None] = [None] * len(chances)
+    highest = 0.0
+    for rank, (chance, place) in enumerate(known):
+        highest = max(highest, min(1.0, chance * (len(known) - rank)))
+        adjusted[place] = highest
+    return adjusted

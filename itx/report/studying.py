@@ -1,0 +1,75 @@
+"""From traces to the study of a run: one pass over the traces, then arithmetic on columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from itx.records import Run, Trace
+from itx.report.authors import compare_models, study_author
+from itx.report.borrowing import Borrowings, FindBorrowings, summarise_borrowing
+from itx.report.gathering import Gathered, Gatherer
+from itx.report.lean import read_lean
+from itx.report.pairs import name_path, study_pair
+from itx.report.patterns import Rows, find_patterns
+from itx.report.resampling import DRAWS
+from itx.report.study import Study
+from itx.report.totals import total
+from itx.runs.lines import BORROW
+from itx.runs.recording import Recording
+
+_PATHS = ("own", "reverse", "shared")
+NO_ROWS = "the tuning data was not read"
+
+
+def open_study(recording: Recording, rows: Rows | str = NO_ROWS) -> Study:
+    """Return the study of a recorded run; see ``read_study``. Raises RunError for a line that cannot be used."""
+    find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
+    return read_study(recording.run, read_lean(recording), find, rows)
+
+
+def read_study(
+    run: Run,
+    traces: Iterable[Trace],
+    find_borrowings: FindBorrowings | None = None,
+    rows: Rows | str = NO_ROWS,
+) -> Study:
+    """Return the study of a run; traces are read once, and none is kept.
+
+    ``rows`` are the responses of the tuning data's rows, or why these are not compared with. Failed prompts take no
+    part; a cancelled response does, up to where it was stopped.
+    """
+    gatherer = Gatherer(run)
+    borrowing = None
+    if find_borrowings is None:
+        for trace in traces:
+            gatherer.add(trace)
+    else:
+        borrowing = summarise_borrowing(run, _pass_on(gatherer, traces, find_borrowings))
+    gathered = gatherer.close()
+    names = [*(model.name for model in run.tuned), run.base.name]
+    pairs = [
+        study_pair(gathered, author, scorer)
+        for author in names
+        for scorer in sorted(gathered.authors[author].pairs, key=names.index)
+    ]
+    return Study(
+        prompts=len(gathered.prompts),
+        failed=len(gathered.failed),
+        draws=DRAWS,
+        figures=total(gathered),
+        authors=[study_author(gathered, model) for model in [*run.tuned, run.base] if _answered(gathered, model.name)],
+        pairs=sorted(pairs, key=lambda pair: _PATHS.index(name_path(run, pair.author, pair.scorer))),
+        comparisons=list(compare_models(gathered)),
+        patterns=find_patterns(gathered, rows),
+        borrowing=borrowing,
+    )
+
+
+def _pass_on(gatherer: Gatherer, traces: Iterable[Trace], find: FindBorrowings) -> Iterator[tuple[Trace, Borrowings]]:
+    for trace in traces:
+        gatherer.add(trace)
+        yield trace, find(trace)
+
+
+def _answered(gathered: Gathered, name: str) -> bool:
+    return bool(len(gathered.authors[name].prompt))
