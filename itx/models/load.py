@@ -24,7 +24,8 @@ class Loaded:
     warnings: list[str]
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
+    """Raise MissingExtraError where a package of the torch engine is not installed."""
     for package in _TORCH_PACKAGES:
         if find_spec(package) is None:
             raise MissingExtraError(package, "torch")
@@ -33,7 +34,7 @@ def _require_torch() -> None:
 def find_base(adapter: Reference) -> str:
     """Return the base that an adapter's config names. Raises ItxError where it is no adapter or names none."""
     if adapter.kind == "hub":
-        _require_torch()
+        require_torch()
         from itx.models.torch.hub import locate
 
         folder = locate(adapter, trust_remote_code=False)
@@ -81,7 +82,7 @@ def _start(kind: str, options: Options, tell: Tell) -> _Loader:
         from itx.models.llama.load import LlamaLoader
 
         return LlamaLoader(options, tell)
-    _require_torch()
+    require_torch()
     tell("starting torch", 0, 0)
     from itx.models.torch.load import TorchLoader
 

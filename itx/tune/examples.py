@@ -1,8 +1,8 @@
 """Rows as a tuning sees them: token ids, and which of them it learns.
 
-A context is encoded exactly as a comparison encodes it, and what the template writes behind it is encoded apart. So
-the ids that are read are those that the tuned model will be asked with, and no id reaches over the border between what
-is read and what is learned. The end of a response is learned, too: the first end-of-sequence id that the template
+A context is encoded exactly as a comparison encodes it, so the ids that are read are those that the tuned model will be
+asked with. The answer is what the whole text's ids have behind them; where the tokenizer would join the border between
+both, the answer is encoded apart. The end of a response is learned, too: the first end-of-sequence id that the template
 writes behind it, or the tokenizer's own where it writes none.
 
 A conversation is one example as long as each context goes on as the example before it did; where a template writes
@@ -163,7 +163,13 @@ class ExampleMaker:
         if not whole.startswith(opened):
             raise ValueError("the chat template writes an answer in another way than it opens one")
         context = encode_context(self._vocabulary, opened).ids
-        answer = self._vocabulary.encode(whole[len(opened) :])
+        if not context:
+            raise ValueError("the chat template gives its response no context")
+        answer = encode_context(self._vocabulary, whole).ids
+        if answer[: len(context)] == context:
+            answer = answer[len(context) :]
+        else:
+            answer = self._vocabulary.encode(whole[len(opened) :])
         end = next((place for place, token in enumerate(answer) if token in self._ends), None)
         if end is not None:
             return context, answer[: end + 1]
