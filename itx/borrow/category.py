@@ -24,7 +24,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
 
 from itx.config import words_folder
@@ -66,13 +65,23 @@ class Word(Record, frozen=True, kw_only=True):
     plain: str
 
 
+_Words = tuple[list[int], list[int], list[str]]
+"""Start, end and plain form of every word."""
+
+
 def split_words(text: str) -> list[Word]:
     """Return the words of ``text``, in order, not overlapping."""
-    signs = text.translate(_SIGNS)
-    return [
-        Word(start=found.start(), end=found.end(), plain=_plain(text[found.start() : found.end()]))
-        for found in _WORD.finditer(signs)
-    ]
+    return [Word(start=start, end=end, plain=plain) for start, end, plain in zip(*_split(text), strict=True)]
+
+
+def _split(text: str) -> _Words:
+    spans = [found.span() for found in _WORD.finditer(text.translate(_SIGNS))]
+    if text.isascii():
+        lower = text.lower()
+        plains = [lower[start:end] for start, end in spans]
+    else:
+        plains = [_plain(text[start:end]) for start, end in spans]
+    return [start for start, _ in spans], [end for _, end in spans], plains
 
 
 class _Signs(dict[int, str]):
@@ -145,55 +154,60 @@ def _read_phrases(name: str, folder: Path | None) -> dict[str, list[tuple[str, .
     return {first: sorted(found, key=len, reverse=True) for first, found in phrases.items()}
 
 
-def _match(text: str, words: Sequence[Word], name: str) -> set[int]:
+def _match(text: str, words: _Words, name: str) -> set[int]:
     """Return the indices of the words that lie in a phrase of the list."""
     phrases = _phrases(name)
+    starts, ends, plains = words
     found: set[int] = set()
-    for index, word in enumerate(words):
-        for phrase in phrases.get(word.plain, ()):
-            part = words[index : index + len(phrase)]
-            if tuple(each.plain for each in part) == phrase and all(
-                text[early.end : late.start].isspace() for early, late in pairwise(part)
+    for index in [index for index, plain in enumerate(plains) if plain in phrases]:
+        for phrase in phrases[plains[index]]:
+            last = index + len(phrase)
+            if tuple(plains[index:last]) == phrase and all(
+                text[ends[place] : starts[place + 1]].isspace() for place in range(index, last - 1)
             ):
-                found.update(range(index, index + len(phrase)))
+                found.update(range(index, last))
                 break
     return found
 
 
-def _is_entity(text: str, words: Sequence[Word], index: int) -> bool:
-    word = words[index]
-    if not (text[word.start].isupper() or text[word.start].istitle()) or index == 0:
+def _is_entity(text: str, words: _Words, index: int) -> bool:
+    """Return whether a capitalised word is within a sentence."""
+    starts, ends, plains = words
+    if index == 0:
         return False
-    before = words[index - 1]
-    gap = text[before.end : word.start]
-    if gap.lstrip(" ").startswith(".") and "\n" not in gap and _is_abbreviation(text, before):
+    gap = text[ends[index - 1] : starts[index]]
+    if gap == " ":
         return True
+    if gap.lstrip(" ").startswith(".") and "\n" not in gap:
+        before = starts[index - 1]
+        if plains[index - 1] in _ABBREVIATIONS or (ends[index - 1] - before == 1 and text[before].isupper()):
+            return True
     return not _SENTENCE_END.search(gap)
-
-
-def _is_abbreviation(text: str, word: Word) -> bool:
-    return word.plain in _ABBREVIATIONS or (word.end - word.start == 1 and text[word.start].isupper())
 
 
 def name_words(text: str, words: Sequence[Word]) -> list[str]:
     """Return the category of every word."""
-    refusal, style = _match(text, words, "refusal"), _match(text, words, "style")
+    return _name(text, ([word.start for word in words], [word.end for word in words], [word.plain for word in words]))
+
+
+def _name(text: str, words: _Words) -> list[str]:
+    starts, _, plains = words
     function = _phrases("function")
-    numbers = {match.start(group) for match in _line_numbers(text) for group in (1, 2)}
-    names: list[str] = []
-    for index, word in enumerate(words):
-        if index in refusal:
-            names.append("refusal")
-        elif index in style:
-            names.append("style")
-        elif word.start in numbers:
-            names.append("format")
-        elif text[word.start].isdigit():
-            names.append("digit")
-        elif word.plain in function:
-            names.append("function")
-        else:
-            names.append("entity" if _is_entity(text, words, index) else "content")
+    names = ["function" if plain in function else "content" for plain in plains]
+    for index, sign in enumerate([text[start] for start in starts]):
+        if sign.isdigit():
+            names[index] = "digit"
+        elif (sign.isupper() or sign.istitle()) and names[index] == "content" and _is_entity(text, words, index):
+            names[index] = "entity"
+    # What comes first in the order of kinds is set last.
+    places = {start: index for index, start in enumerate(starts)}
+    for number in _line_numbers(text):
+        for group in (1, 2):
+            if (found := places.get(number.start(group))) is not None:
+                names[found] = "format"
+    for name in ("style", "refusal"):
+        for index in _match(text, words, name):
+            names[index] = name
     return names
 
 
@@ -208,16 +222,17 @@ def categories(response: Response, pieces: Mapping[int, str]) -> list[str]:
     multi-byte one) has the category of the character it begins; where the text ends before that, its piece decides.
     """
     text = response.text
-    words = split_words(text)
-    names = name_words(text, words)
-    size, index, last, start = len(text), 0, len(words), 0
-    first, behind = (words[0].start, words[0].end) if words else (size, size)
+    words = _split(text)
+    names = _name(text, words)
+    starts, behinds, _ = words
+    size, index, last, start = len(text), 0, len(starts), 0
+    first, behind = (starts[0], behinds[0]) if last else (size, size)
     found: list[str] = []
     for position, end in enumerate(response.ends[: response.length]):
         # Ends rise, and so does the first word that ends behind a position's start.
         while index < last and behind <= start:
             index += 1
-            first, behind = (words[index].start, words[index].end) if index < last else (size, size)
+            first, behind = (starts[index], behinds[index]) if index < last else (size, size)
         if index < last and first < (end if end > start else start + 1):
             found.append(names[index])
         elif start < size:

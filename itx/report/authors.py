@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +11,7 @@ from itx.records import Model, Run
 from itx.report.gathering import Gathered
 from itx.report.resampling import Ratios, draw, draw_difference, estimate
 from itx.report.study import AuthorStudy, Comparison
-from itx.report.tables import SHARES, flag, sum_by_prompt, sum_responses, tabulate
+from itx.report.tables import SHARES, PairTable, sum_by_prompt, sum_responses
 
 METHODS = {"lora": "LoRA (paper: LFT)", "full": "full (paper: SFT)"}
 
@@ -69,21 +69,10 @@ def order_tuned(run: Run) -> list[Model]:
     return sorted(run.tuned, key=lambda model: model.method == "lora")
 
 
-def compare_models(gathered: Gathered) -> Iterator[Comparison]:
+def compare_models(gathered: Gathered, tables: Mapping[tuple[str, str], PairTable]) -> Iterator[Comparison]:
     """Yield how each two tuned models differ: on their own paths, then on each response that both scored."""
     run = gathered.run
     base = run.base.name
-    tables: dict[tuple[str, str], Ratios] = {}
-
-    def find(author: str, scorer: str) -> Ratios | None:
-        if scorer not in gathered.authors[author].pairs:
-            return None
-        if (author, scorer) not in tables:
-            columns = gathered.authors[author]
-            table = tabulate(gathered, columns, flag(columns, scorer, run.thresholds))
-            tables[author, scorer] = Ratios(table.numerators[:, : len(SHARES)], table.denominators[:, : len(SHARES)])
-        return tables[author, scorer]
-
     for one, two in combinations(order_tuned(run), 2):
         first, second = one.name, two.name
         paths = [(None, (first, base), (second, base))]
@@ -91,10 +80,9 @@ def compare_models(gathered: Gathered) -> Iterator[Comparison]:
         for author, here, there in paths:
             if author in {first, second}:
                 continue
-            ours, theirs = find(*here), find(*there)
-            if ours is None or theirs is None:
+            if here not in tables or there not in tables:
                 continue
-            drawn = draw_difference(ours, theirs)
+            drawn = draw_difference(_take(tables[here].ratios), _take(tables[there].ratios))
             unshifted, marginal, shifted, kl = estimate(drawn)
             yield Comparison(
                 path="own" if author is None else "shared",
@@ -107,3 +95,8 @@ def compare_models(gathered: Gathered) -> Iterator[Comparison]:
                 shifted=shifted,
                 kl=kl,
             )
+
+
+def _take(ratios: Ratios) -> Ratios:
+    """Return the columns that are of all positions."""
+    return Ratios(ratios.numerators[:, : len(SHARES)], ratios.denominators[:, : len(SHARES)])

@@ -6,15 +6,24 @@ of a trace is checked here, too; but an entry holds no more than the author's fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any, cast
+from io import FileIO
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 
+from itx.errors import RunError
 from itx.records import Response, Score, Trace
-from itx.runs.check import check_trace
-from itx.runs.lines import decode, refuse_line
+from itx.runs.check import LARGEST, check_trace
+from itx.runs.lines import TRACES, Head, decode, refuse_line
 from itx.runs.recording import Recording
+
+_CHUNK = 1 << 23
+_HEAD_SIZE = 1 << 12
+_ID = re.compile(rb'{"prompt_id":("(?:[^"\\]|\\.)*")')
+_HEAD = msgspec.json.Decoder(Head)
 
 
 class _Passed(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -40,9 +49,9 @@ class _First(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class _LazyPieces(dict[int, str]):
     """The pieces of a trace, decoded when one is asked for."""
 
-    def __init__(self, raw: msgspec.Raw) -> None:
+    def __init__(self, raw: bytes) -> None:
         super().__init__()
-        self._raw: msgspec.Raw | None = raw
+        self._raw: bytes | None = raw
 
     def _read(self) -> None:
         if self._raw is not None:
@@ -62,11 +71,6 @@ class _LazyPieces(dict[int, str]):
         return super().__contains__(token)
 
 
-def _read_pieces(trace: Any, model: str) -> dict[int, str]:
-    raw = trace.own_pieces.get(model, trace.pieces)
-    return _LazyPieces(raw) if isinstance(raw, msgspec.Raw) else raw
-
-
 def _hold(kind: Any, *of: Any) -> Any:
     """Return the type of a list or a dictionary of a type that is made at run time."""
     return kind[of]
@@ -74,12 +78,31 @@ def _hold(kind: Any, *of: Any) -> Any:
 
 _PIECES = msgspec.json.Decoder(dict[int, str])
 # Made at run time: to a type checker a lean trace is a trace.
+# What ``check_trace`` asks of figures one by one is asked while they are decoded.
+_Figure = Annotated[float, msgspec.Meta(gt=-LARGEST, lt=LARGEST)]
+_FIGURES = list[_Figure | None]
 _LEAN_SCORE = msgspec.defstruct(
-    "_LeanScore", [("top", list[_Passed])], bases=(Score,), frozen=True, kw_only=True, omit_defaults=True
+    "_LeanScore",
+    [
+        *((name, _FIGURES) for name in ("logp", "entropy", "kl_author_scorer", "kl_scorer_author", "js")),
+        ("rank", list[Annotated[int, msgspec.Meta(ge=1, lt=int(LARGEST))] | None]),
+        ("ties", list[Annotated[int, msgspec.Meta(ge=0, lt=int(LARGEST))] | None]),
+        ("top", list[_Passed]),
+    ],
+    bases=(Score,),
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
 )
 _LEAN_RESPONSE = msgspec.defstruct(
     "_LeanResponse",
-    [("top", list[_First], []), ("scores", _hold(dict, str, _LEAN_SCORE), {})],
+    [
+        ("ids", list[Annotated[int, msgspec.Meta(ge=0)]]),
+        ("logp", list[_Figure], []),
+        ("entropy", list[_Figure], []),
+        ("top", list[_First], []),
+        ("scores", _hold(dict, str, _LEAN_SCORE), {}),
+    ],
     bases=(Response,),
     frozen=True,
     kw_only=True,
@@ -96,7 +119,6 @@ _LEAN_TRACE = msgspec.defstruct(
     bases=(Trace,),
     frozen=True,
     kw_only=True,
-    namespace={"read_pieces": _read_pieces},
 )
 _DECODER = msgspec.json.Decoder(_LEAN_TRACE)
 
@@ -112,11 +134,80 @@ def read_first_choices(response: Response) -> list[int]:
 def read_lean(recording: Recording) -> Iterator[Trace]:
     """Yield every prompt's trace without what figures do not need, in the order of ``entries``, one at a time.
 
-    Raises RunError for a line that cannot be used.
+    It needs no scan of the recording, and does none. Raises RunError for a line that cannot be used.
     """
-    for entry, line in recording.lines():
+    buffer = bytearray()
+    for line in list_lines(recording.folder / TRACES):
+        if len(buffer) < line.size:
+            buffer = bytearray(2 * line.size)
+        view = memoryview(buffer)[: line.size]
         try:
-            trace = cast(Trace, decode(_DECODER, line))
-            yield check_trace(trace, recording.run)
+            with (recording.folder / TRACES).open("rb", buffering=0) as file:
+                file.seek(line.offset)
+                _fill(file, view)
+            yield check_trace(_detach(decode(_DECODER, view)), recording.run, bounded=True)
         except ValueError as error:
-            raise refuse_line(recording.folder, entry.line, str(error)) from error
+            raise refuse_line(recording.folder, line.number, str(error)) from error
+        except OSError as error:
+            raise RunError(f"{recording.folder / TRACES} cannot be read: {error.strerror}.") from error
+
+
+def _fill(file: FileIO, view: memoryview) -> None:
+    while view and (count := file.readinto(view)):
+        view = view[count:]
+
+
+def _detach(trace: Any) -> Trace:
+    """Give a trace pieces of its own: the line that it was decoded from is overwritten by the next."""
+    msgspec.structs.force_setattr(trace, "pieces", _LazyPieces(bytes(trace.pieces)))
+    own = {name: _LazyPieces(bytes(raw)) for name, raw in trace.own_pieces.items()}
+    msgspec.structs.force_setattr(trace, "own_pieces", own)
+    return cast(Trace, trace)
+
+
+class Line(NamedTuple):
+    """A line of ``traces.jsonl``, counted from 1, and its bytes in the file."""
+
+    number: int
+    offset: int
+    size: int
+
+
+def list_lines(path: Path) -> list[Line]:
+    """Return the line of each prompt, the last where it was redone, in the order in which prompts first occur.
+
+    A last line that is cut short is left out. The prompt's id is read from the line's start where it is there, as it is
+    in what itx writes. Raises RunError for a line that has none.
+    """
+    lines: dict[str, Line] = {}
+    number = offset = 0
+    rest = b""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK):
+                start = 0
+                while (end := chunk.find(b"\n", start)) >= 0:
+                    number += 1
+                    size = len(rest) + end + 1 - start
+                    head = rest[:_HEAD_SIZE] + chunk[start : min(end, start + _HEAD_SIZE)]
+                    prompt = _read_id(head)
+                    if prompt is None:
+                        try:
+                            prompt = decode(_HEAD, rest + chunk[start:end]).prompt_id
+                        except ValueError as error:
+                            raise refuse_line(path.parent, number, str(error)) from error
+                    lines[prompt] = Line(number, offset, size)
+                    offset, start, rest = offset + size, end + 1, b""
+                rest += chunk[start:]
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+    return list(lines.values())
+
+
+def _read_id(head: bytes) -> str | None:
+    """Return the prompt's id where a line begins with it."""
+    found = _ID.match(head)
+    try:
+        return None if found is None else msgspec.json.decode(found.group(1), type=str)
+    except msgspec.DecodeError:
+        return None

@@ -11,7 +11,7 @@ from itx.records import Run
 from itx.report.gathering import AuthorColumns, Floats, Gathered
 from itx.report.resampling import Ratios, draw, estimate
 from itx.report.study import Bucket, Curve, Estimate, PairStudy, Path, Place, Shares, ShiftedToken, Stopping
-from itx.report.tables import GROUPINGS, Flags, flag, sum_by_prompt, sum_responses, tabulate
+from itx.report.tables import GROUPINGS, Flags, PairTable, sum_by_prompt, sum_responses
 
 LISTED = 20
 """Tokens that are listed a pair."""
@@ -26,12 +26,11 @@ def name_path(run: Run, author: str, scorer: str) -> Path:
     return "own" if scorer == run.base.name else "shared"
 
 
-def study_pair(gathered: Gathered, name: str, scorer: str) -> PairStudy:
+def study_pair(gathered: Gathered, name: str, scorer: str, tabulated: PairTable) -> PairStudy:
     """Return everything that is said of one pair."""
     author = gathered.authors[name]
     columns = author.pairs[scorer]
-    flags = flag(author, scorer, gathered.run.thresholds)
-    table = tabulate(gathered, author, flags)
+    flags, table = tabulated.flags, tabulated.ratios
     extra = _tabulate_extra(gathered, author, scorer, flags)
     both = Ratios(np.hstack([table.numerators, extra.numerators]), np.hstack([table.denominators, extra.denominators]))
     drawn = draw(both)

@@ -163,8 +163,8 @@ def find_repeated(texts: Sequence[Sequence[str]]) -> list[tuple[str, int]]:
     owners = np.repeat(np.arange(len(texts)), [len(words) + 1 for words in texts])
     grams = _name_runs(flat, REPEATED)
     # Once a text.
-    pairs = np.unique(np.stack([grams, owners[: len(grams)]]), axis=1)[0]
-    named, counts = np.unique(pairs, return_counts=True)
+    once = np.unique(grams * len(texts) + owners[: len(grams)]) // len(texts)
+    named, counts = np.unique(once, return_counts=True)
     order = np.lexsort((named, -counts))
     words = list(numbers)
     found: list[tuple[str, int]] = []
@@ -187,12 +187,17 @@ def _number(words: Iterable[str], numbers: dict[str, int]) -> Iterable[int]:
 
 def _name_runs(flat: Integers, length: int) -> Integers:
     """Return a number for the run of ``length`` entries that begins at each place: equal ones for equal runs."""
-    _, names = np.unique(flat, return_inverse=True)
-    _, grams = np.unique(flat, return_inverse=True)
-    for step in range(1, length):
-        pairs = grams[: len(flat) - step].astype(np.int64) * (int(names.max()) + 1) + names[step:]
-        _, grams = np.unique(pairs, return_inverse=True)
-    return grams.astype(np.int64)
+    names = flat - flat.min()
+    span, widest = int(names.max()) + 1, 2**62
+    grams, known, done = names, span, 1
+    while done < length:
+        # As many words as fit a number are joined before the runs are numbered anew.
+        while done < length and known <= widest // span:
+            grams = grams[: len(flat) - done] * span + names[done:]
+            known, done = known * span, done + 1
+        _, grams = np.unique(grams, return_inverse=True)
+        known = int(grams.max()) + 1
+    return grams
 
 
 def _grow(flat: Integers, starts: Integers) -> tuple[int, int]:

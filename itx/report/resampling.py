@@ -106,14 +106,14 @@ def estimate(drawn: Drawn, counts: Matrix | None = None) -> list[Estimate]:
     """Return one Estimate a figure, with its interval; ``counts`` replace what the denominators sum to."""
     counts = drawn.counts if counts is None else counts
     # Not a number sorts to the end.
-    ordered = np.sort(drawn.draws, axis=0)
-    usable = np.count_nonzero(~np.isnan(ordered), axis=0)
+    ordered = np.sort(np.ascontiguousarray(drawn.draws.T), axis=1)
+    usable = np.count_nonzero(~np.isnan(ordered), axis=1)
     found = []
     for place, value in enumerate(drawn.values):
         prompts, known = int(drawn.prompts[place]), not math.isnan(value)
         low = high = None
         if known and prompts >= 2 and usable[place]:
-            low, high = _interval(ordered[: usable[place], place], prompts)
+            low, high = _interval(ordered[place, : usable[place]], prompts)
         found.append(
             Estimate(
                 value=float(value) if known else None,

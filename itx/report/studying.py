@@ -13,6 +13,7 @@ from itx.report.pairs import name_path, study_pair
 from itx.report.patterns import Rows, find_patterns
 from itx.report.resampling import DRAWS
 from itx.report.study import Study
+from itx.report.tables import tabulate_pairs
 from itx.report.totals import total
 from itx.runs.lines import BORROW
 from itx.runs.recording import Recording
@@ -46,9 +47,10 @@ def read_study(
     else:
         borrowing = summarise_borrowing(run, _pass_on(gatherer, traces, find_borrowings))
     gathered = gatherer.close()
+    tables = tabulate_pairs(gathered)
     names = [*(model.name for model in run.tuned), run.base.name]
     pairs = [
-        study_pair(gathered, author, scorer)
+        study_pair(gathered, author, scorer, tables[author, scorer])
         for author in names
         for scorer in sorted(gathered.authors[author].pairs, key=names.index)
     ]
@@ -56,10 +58,10 @@ def read_study(
         prompts=len(gathered.prompts),
         failed=len(gathered.failed),
         draws=DRAWS,
-        figures=total(gathered),
+        figures=total(gathered, tables),
         authors=[study_author(gathered, model) for model in [*run.tuned, run.base] if _answered(gathered, model.name)],
         pairs=sorted(pairs, key=lambda pair: _PATHS.index(name_path(run, pair.author, pair.scorer))),
-        comparisons=list(compare_models(gathered)),
+        comparisons=list(compare_models(gathered, tables)),
         patterns=find_patterns(gathered, rows),
         borrowing=borrowing,
     )

@@ -79,6 +79,24 @@ def flag(author: AuthorColumns, scorer: str, thresholds: Thresholds) -> Flags:
     return Flags(ranked=ranked, shifted=shifted, classes=classes, kl=kl, diverging=diverging)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PairTable:
+    """What every figure of a pair is made from. ``ratios`` are as ``tabulate`` returns them."""
+
+    flags: Flags
+    ratios: Ratios
+
+
+def tabulate_pairs(gathered: Gathered) -> dict[tuple[str, str], PairTable]:
+    """Return the tables of every author and scorer that occur."""
+    found = {}
+    for name, author in gathered.authors.items():
+        for scorer in author.pairs:
+            flags = flag(author, scorer, gathered.run.thresholds)
+            found[name, scorer] = PairTable(flags=flags, ratios=tabulate(gathered, author, flags))
+    return found
+
+
 def sum_by_prompt(gathered: Gathered, author: AuthorColumns, values: Floats, mask: Mask | None = None) -> Matrix:
     """Return the sum of a figure of each counted position, a prompt, as a column; only where ``mask`` is True."""
     prompts = author.prompt[author.response]

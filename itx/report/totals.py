@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -9,18 +10,18 @@ import numpy as np
 from itx.borrow.category import INITIATION
 from itx.report.figures import ClassCounts, Figures, PairFigures
 from itx.report.gathering import CATEGORIES, Floats, Gathered
-from itx.report.tables import Mask, flag
+from itx.report.tables import Mask, PairTable
 
 _CLASSES = ("unshifted", "marginal", "shifted")
 
 
-def total(gathered: Gathered) -> Figures:
+def total(gathered: Gathered, tables: Mapping[tuple[str, str], PairTable]) -> Figures:
     """Return the figures of a run."""
     run = gathered.run
     base = run.base.name
     order = [(model.name, base) for model in run.tuned]
     order += [(author, scorer) for author, scorer in _list_pairs(gathered) if (author, scorer) not in order]
-    closed = {pair: _total_pair(gathered, *pair) for pair in order}
+    closed = {pair: _total_pair(gathered, *pair, tables.get(pair)) for pair in order}
     models = {model.name: closed[model.name, base] for model in run.tuned}
     reverse = next((closed[base, model.name] for model in run.tuned if (base, model.name) in closed), None)
     if reverse is not None:
@@ -46,12 +47,11 @@ def _list_pairs(gathered: Gathered) -> list[tuple[str, str]]:
     ]
 
 
-def _total_pair(gathered: Gathered, name: str, scorer: str) -> PairFigures:
-    author = gathered.authors[name]
-    if scorer not in author.pairs:
+def _total_pair(gathered: Gathered, name: str, scorer: str, table: PairTable | None) -> PairFigures:
+    if table is None:
         return _nothing(name, scorer)
-    columns = author.pairs[scorer]
-    flags = flag(author, scorer, gathered.run.thresholds)
+    author = gathered.authors[name]
+    columns, flags = author.pairs[scorer], table.flags
     entry_scored = columns.scored[author.response]
     counts = _count(flags.classes, flags.ranked)
     positions = counts.positions

@@ -11,7 +11,7 @@ import msgspec
 from itx.records import SCHEMA, Response, Run, Score, Trace
 
 # No log-prob, divergence or rank of a real model comes near it, and sums of such figures stay finite.
-_LARGEST = 1e9
+LARGEST = 1e9
 
 
 def check_run(run: Run) -> None:
@@ -28,8 +28,9 @@ def check_run(run: Run) -> None:
         raise ValueError("two models of the same name")
 
 
-def check_trace(trace: Trace, run: Run) -> Trace:
-    """Return the trace, with ``ends`` made where a response has none.
+def check_trace(trace: Trace, run: Run, *, bounded: bool = False) -> Trace:
+    """Return the trace, with ``ends`` made where a response has none; with ``bounded`` its figures are known to be
+    possible.
 
     Raises ValueError where a model is unknown, lists of a response differ in length, or ranks or ends are impossible.
     """
@@ -45,7 +46,7 @@ def check_trace(trace: Trace, run: Run) -> Trace:
         raise ValueError(f"unknown model {sorted(unknown)[0]!r}")
     for response in trace.responses:
         try:
-            _check_response(response)
+            _check_response(response, bounded)
         except ValueError as error:
             raise ValueError(f"the response of {response.author}: {error}") from None
     if all(response.ends or not response.ids for response in trace.responses):
@@ -70,7 +71,7 @@ def has_impossible_figure(trace: Trace) -> bool:
             columns += [[span.author_logp, span.scorer_logp] for span in score.spans]
         tops = [*response.top, *(top for score in response.scores.values() for top in score.top)]
         columns += [[logp for _, logp in top] for top in tops]
-        if not all(value is None or abs(value) < _LARGEST for column in columns for value in column):
+        if not all(value is None or abs(value) < LARGEST for column in columns for value in column):
             return True
     return False
 
@@ -80,31 +81,32 @@ def _is_whole(values: Sequence[float | None]) -> TypeGuard[Sequence[float]]:
 
 
 def _check_figures(name: str, values: Sequence[float]) -> None:
-    if values and not (min(values) > -_LARGEST and max(values) < _LARGEST):
-        raise ValueError(f"{name} has a figure beyond {_LARGEST:g}")
+    if values and not (min(values) > -LARGEST and max(values) < LARGEST):
+        raise ValueError(f"{name} has a figure beyond {LARGEST:g}")
 
 
-def _check_response(response: Response) -> None:
+def _check_response(response: Response, bounded: bool) -> None:
     length = len(response.ids)
-    if response.ids and min(response.ids) < 0:
+    if not bounded and response.ids and min(response.ids) < 0:
         raise ValueError("a negative token id")
     own: dict[str, Sized] = {"logp": response.logp, "entropy": response.entropy, "top": response.top}
     for name, values in own.items():
         _check_length(name, values, length)
-    _check_figures("logp", response.logp)
-    _check_figures("entropy", response.entropy)
+    if not bounded:
+        _check_figures("logp", response.logp)
+        _check_figures("entropy", response.entropy)
     if response.ends:
         _check_length("ends", response.ends, length)
         if any(late < early for early, late in pairwise([0, *response.ends, len(response.text)])):
             raise ValueError("ends do not rise from 0 to the length of the text")
     for scorer, score in response.scores.items():
         try:
-            _check_score(score, length)
+            _check_score(score, length, bounded)
         except ValueError as error:
             raise ValueError(f"scores of {scorer}: {error}") from None
 
 
-def _check_score(score: Score, length: int) -> None:
+def _check_score(score: Score, length: int, bounded: bool) -> None:
     figures: dict[str, Sequence[float | None]] = {
         "logp": score.logp,
         "rank": score.rank,
@@ -116,16 +118,14 @@ def _check_score(score: Score, length: int) -> None:
     }
     for name, values in figures.items():
         _check_length(name, values, length)
-        if _is_whole(values):
-            _check_figures(name, values)
-        elif score.exact:
+        if score.exact and None in values:
             raise ValueError(f"{name} lacks a figure that an exact score has")
-        else:
-            _check_figures(name, [value for value in values if value is not None])
+        if not bounded:
+            _check_figures(name, values if _is_whole(values) else [value for value in values if value is not None])
     _check_length("top", score.top, length)
-    if min((rank for rank in score.rank if rank is not None), default=1) < 1:
+    if not bounded and min((rank for rank in score.rank if rank is not None), default=1) < 1:
         raise ValueError("a rank below 1")
-    if min((ties for ties in score.ties if ties is not None), default=0) < 0:
+    if not bounded and min((ties for ties in score.ties if ties is not None), default=0) < 0:
         raise ValueError("a negative number of ties")
     for name, outside in (("outside_author", score.outside_author), ("outside_scorer", score.outside_scorer)):
         if outside:

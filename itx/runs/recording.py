@@ -138,17 +138,6 @@ class Recording:
         for entry in list(self._entries):
             yield self._load(entry, keep=False)
 
-    def lines(self) -> Iterator[tuple[Entry, bytes]]:
-        """Yield every prompt's line as it stands in the file, in the order of ``entries``. Raises RunError."""
-        self.scan_all()
-        try:
-            with (self.folder / TRACES).open("rb") as file:
-                for entry in list(self._entries):
-                    file.seek(entry.offset)
-                    yield entry, file.read(entry.size)
-        except OSError as error:
-            raise self._refuse_reading(error) from error
-
     def borrowing(self, prompt_id: str, author: str) -> Borrowing | None:
         """Return what the author's response to a prompt borrowed, or None where that is not recorded.
 
