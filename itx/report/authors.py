@@ -75,7 +75,7 @@ def compare_models(gathered: Gathered, tables: Mapping[tuple[str, str], PairTabl
     base = run.base.name
     for one, two in combinations(order_tuned(run), 2):
         first, second = one.name, two.name
-        paths = [(None, (first, base), (second, base))]
+        paths: list[tuple[str | None, tuple[str, str], tuple[str, str]]] = [(None, (first, base), (second, base))]
         paths += [(model.name, (model.name, first), (model.name, second)) for model in [run.base, *run.tuned]]
         for author, here, there in paths:
             if author in {first, second}:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
+import msgspec
+
 from itx.records import Run
 from itx.report.escape import code, escape_inline, escape_line, write_table
 from itx.report.sections import Plot, Quoted, Section, Table, describe_study, list_sections
@@ -19,9 +21,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
 def write_document(run: Run, study: Study, stem: str) -> tuple[str, dict[str, str]]:
     """Return the Markdown, and the SVG of each curve by its file's name, which begins with ``stem``."""
     pictures: dict[str, str] = {}
-    parts = [write_summary(run, study.figures), "\n"]
+    figures = msgspec.structs.replace(study.figures, borrowing=study.borrowing)
+    parts = [write_summary(run, figures), "\n"]
     parts += [f"{escape_line(note)}\n\n" for note in describe_study(study)[1:]]
-    for section in list_sections(run, study):
+    # Borrowing is in the summary, at more length.
+    for section in list_sections(run, msgspec.structs.replace(study, borrowing=None)):
         parts.extend(_write_section(section, stem, pictures))
     return "".join(parts), pictures
 

@@ -145,11 +145,16 @@ def read_lean(recording: Recording) -> Iterator[Trace]:
             with (recording.folder / TRACES).open("rb", buffering=0) as file:
                 file.seek(line.offset)
                 _fill(file, view)
-            yield check_trace(_detach(decode(_DECODER, view)), recording.run, bounded=True)
+            yield check_trace(_detach(_decode(view)), recording.run, bounded=True)
         except ValueError as error:
             raise refuse_line(recording.folder, line.number, str(error)) from error
         except OSError as error:
             raise RunError(f"{recording.folder / TRACES} cannot be read: {error.strerror}.") from error
+
+
+def _decode(view: memoryview) -> Any:
+    # The decoder reads any buffer; a copy of each line would cost as much as reading it.
+    return decode(_DECODER, cast(bytes, view))
 
 
 def _fill(file: FileIO, view: memoryview) -> None:

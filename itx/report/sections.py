@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from itx.borrow.excess import Difference
 from itx.records import Record, Run
+from itx.report.borrowing import BorrowingFigures
 from itx.report.study import (
     AuthorPatterns,
     Bucket,
@@ -80,6 +82,8 @@ def list_sections(run: Run, study: Study) -> Iterator[Section]:
         )
     if study.patterns.models:
         yield _show_patterns(study)
+    if study.borrowing is not None:
+        yield _show_borrowing(study.borrowing)
 
 
 def say_estimate(found: Estimate, scale: float = 100.0, digits: int = 1) -> str:
@@ -312,6 +316,60 @@ def _say_lengths(lengths: Lengths) -> list[str]:
     if lengths.median is None or lengths.low is None or lengths.high is None:
         return [NOTHING, ABSENT, ABSENT]
     return [f"{lengths.count:,}", _say_number(lengths.median), f"{lengths.low:,.0f}–{lengths.high:,.0f}"]
+
+
+_CONTROLS = {"base": "base's answers, the same rows", "control": "rows never tuned on", "random": "random rows"}
+
+
+def _show_borrowing(borrowing: BorrowingFigures) -> Section:
+    """Show the headline of each model; the Markdown has more in a section of its own."""
+    rows = []
+    for name, model in borrowing.models.items():
+        own = [f"{model.borrowed:,} of {model.words:,}", _say_rate(model.rate)]
+        for excess in model.excess:
+            who = Quoted(f"{name}, over {_CONTROLS[excess.control]}")
+            rows.append([who, f"{excess.prompts:,}", *own, _say_rate(excess.excess, excess.low, excess.high)])
+        if not model.excess:
+            rows.append([Quoted(name), f"{model.responses:,}", *own, ABSENT])
+    header = ["model, over a control", "prompts", "borrowed words", "per 100", "excess per 100"]
+    tables = [Table(header=header, rows=rows, numbers=[1, 2, 3, 4])]
+    if borrowing.differences:
+        rows = [
+            [
+                Quoted(f"{each.first} − {each.second}, {_name_control(each)}"),
+                f"{each.prompts:,}",
+                _say_rate(each.difference, each.low, each.high),
+            ]
+            for each in borrowing.differences
+        ]
+        header = ["difference", "prompts", "per 100"]
+        tables.append(Table(title="Paired by prompt", header=header, rows=rows, numbers=[1, 2]))
+    for name, model in borrowing.models.items():
+        if model.rows and model.raised is not None:
+            rows = [
+                [Quoted(row.row), f"{row.words:,}", f"{row.prompts:,}", Quoted(row.text[:60])] for row in model.rows[:5]
+            ]
+            header = ["row", "words", "prompts", "passage"]
+            tables.append(Table(title=f"{name}: rows it borrows from most", header=header, rows=rows, numbers=[1, 2]))
+    return Section(
+        title="Borrowed wording",
+        notes=[
+            "Words of content, entities and digits that the prompt lacks, in verbatim spans of the rows nearest the "
+            "prompt. Retrieved wording is not proof of a cause."
+        ],
+        tables=tables,
+    )
+
+
+def _name_control(difference: Difference) -> str:
+    return "rates" if difference.control is None else f"over {_CONTROLS[difference.control]}"
+
+
+def _say_rate(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    if value is None:
+        return ABSENT
+    interval = "" if low is None or high is None else f" ({_say(low, 1)} to {_say(high, 1)})"
+    return f"{_say(value, 1)}{interval}"
 
 
 def describe_study(study: Study) -> list[str]:

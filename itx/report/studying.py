@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from itx.borrow.excess import Measured, measure
 from itx.records import Run, Trace
 from itx.report.authors import compare_models, study_author
 from itx.report.borrowing import Borrowings, FindBorrowings, summarise_borrowing
+from itx.report.claims import Claims, Facts, measure_claims
 from itx.report.gathering import Gathered, Gatherer
 from itx.report.lean import read_lean
 from itx.report.pairs import name_path, study_pair
@@ -65,6 +67,31 @@ def read_study(
         patterns=find_patterns(gathered, rows),
         borrowing=borrowing,
     )
+
+
+def open_claims(recording: Recording, facts: Facts | None = None, lengths: Mapping[str, float] | None = None) -> Claims:
+    """Return the paper's statements measured on a recorded run; see ``measure_claims``. Raises RunError."""
+    find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
+    return read_claims(recording.run, read_lean(recording), find, facts, lengths)
+
+
+def read_claims(
+    run: Run,
+    traces: Iterable[Trace],
+    find_borrowings: FindBorrowings | None = None,
+    facts: Facts | None = None,
+    lengths: Mapping[str, float] | None = None,
+) -> Claims:
+    """Return the paper's statements measured on a run; traces are read once, and none is kept."""
+    gatherer = Gatherer(run)
+    borrowed: dict[str, dict[str, Measured]] = {}
+    for trace in traces:
+        gatherer.add(trace)
+        if find_borrowings is not None and trace.error is None:
+            for name, borrowing in find_borrowings(trace).items():
+                borrowed.setdefault(name, {})[trace.prompt_id] = measure(borrowing)
+    gathered = gatherer.close()
+    return measure_claims(gathered, tabulate_pairs(gathered), borrowed, facts, lengths)
 
 
 def _pass_on(gatherer: Gatherer, traces: Iterable[Trace], find: FindBorrowings) -> Iterator[tuple[Trace, Borrowings]]:

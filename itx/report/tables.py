@@ -102,12 +102,17 @@ def sum_by_prompt(gathered: Gathered, author: AuthorColumns, values: Floats, mas
     prompts = author.prompt[author.response]
     if mask is not None:
         prompts, values = prompts[mask], values[mask]
-    return np.bincount(prompts, weights=values, minlength=len(gathered.prompts))[:, None]
+    return _sum(prompts, values, len(gathered.prompts))[:, None]
 
 
 def sum_responses(gathered: Gathered, author: AuthorColumns, values: Floats) -> Matrix:
     """Return the sum of a figure of each response, a prompt, as a column; nan counts as nothing."""
-    return np.bincount(author.prompt, weights=np.nan_to_num(values), minlength=len(gathered.prompts))[:, None]
+    return _sum(author.prompt, np.nan_to_num(values), len(gathered.prompts))[:, None]
+
+
+def _sum(places: Integers, values: Floats, size: int) -> Floats:
+    """Return the sum of the values at each place."""
+    return np.asarray(np.bincount(places, weights=values, minlength=size), dtype=np.float64)
 
 
 def _list_codes(author: AuthorColumns) -> list[Integers]:
@@ -137,7 +142,7 @@ def tabulate(gathered: Gathered, author: AuthorColumns, flags: Flags) -> Ratios:
         places = prompts * size + codes
         sums = {}
         for name in _SUMS:
-            found = np.bincount(places, weights=flags.classes[name], minlength=count * size).reshape(count, size)
+            found = _sum(places, flags.classes[name], count * size).reshape(count, size)
             if grouping.name == "relative":
                 found[:, :1] = sum_by_prompt(gathered, author, flags.classes[name], first)
             sums[name] = found
