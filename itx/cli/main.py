@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from itx import __version__
-from itx.cli import compare, doctor, export, index, recorded, report, run, trace
+from itx.cli import claims, compare, doctor, export, index, recorded, report, run, trace, tune, verify
 from itx.errors import EXIT_FAILED, ItxError
 
 _INTERRUPTED = 130
@@ -50,10 +50,13 @@ app.command("compare")(compare.compare)
 app.command("run")(run.run)
 app.command("open")(recorded.open_run)
 app.command("report")(report.report)
+app.command("claims")(claims.claims)
 app.command("export")(export.export)
 app.command("index")(index.index)
 app.command("trace")(trace.trace)
 app.command("doctor")(doctor.doctor)
+app.command("tune")(tune.tune)
+app.command("verify")(verify.verify)
 
 
 def _fail(error: ItxError) -> NoReturn:
