@@ -1,7 +1,8 @@
-"""``itx open``: the screen on a recorded run. It needs no weights and loads no engine."""
+"""``itx open``: the screen on a recorded run, or the library of all. It needs no weights and loads no engine."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from itx.errors import UsageError
 
 if TYPE_CHECKING:
     from itx.records import Run
+    from itx.report.patterns import Rows
     from itx.runs.recording import Recording
     from itx.tui.tracing import Tracer, TracerLoader
 
@@ -47,35 +49,80 @@ def trace_recorded(run: Run, choice: DataChoice) -> TracerLoader:
 
 
 def open_run(
-    folder: Annotated[Path | None, typer.Argument(metavar="RUN", help="A recorded run's folder.")] = None,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN | FOLDER...]",
+            help="A recorded run's folder; or folders with runs at or below them, for the library.",
+            show_default=False,
+        ),
+    ] = None,
     last: Annotated[bool, typer.Option("--last", help="Open the newest run that compare or demo recorded.")] = False,
     data: options.Data = None,
     columns: sources.Columns = None,
     embedder: sources.EmbedderName = None,
 ) -> None:
-    """Open a recorded run. With its tuning data, all rows can be searched."""
+    """Open a recorded run, or the library of all. With its tuning data, all rows of a run can be searched."""
     from itx.runs.library import newest_run
+
+    if folders and last:
+        raise UsageError("itx open needs a run's folder or --last, not both.", "itx open RUN")
+    if last:
+        _open_one(newest_run(), data, sources.parse_columns(columns), embedder)
+    elif folders and len(folders) == 1 and not _is_shelf(folders[0]):
+        _open_one(folders[0], data, sources.parse_columns(columns), embedder)
+    elif data is not None:
+        raise UsageError("--data is the tuning data of one run, and none is named.", "itx open RUN --data DATA")
+    else:
+        _open_library(folders or [])
+
+
+def _is_shelf(folder: Path) -> bool:
+    """Return True where a folder is no run but has some below it."""
+    from itx.runs.description import is_run
+    from itx.runs.library import list_runs
+
+    return not is_run(folder) and bool(list_runs(folder))
+
+
+def _open_one(folder: Path, data: str | None, columns: dict[str, str] | None, embedder: str | None) -> None:
     from itx.tui.terminal import screen_is_possible
 
-    if (folder is None) != last:
-        raise UsageError("itx open needs a run's folder or --last, not both.", "itx open RUN")
-    folder = newest_run() if folder is None else folder
     if screen_is_possible():
         from itx.runs.recording import Recording
         from itx.tui.app import run_app
 
         recording = Recording.open(folder)
-        choice = None
+        tracer = None
         if data is not None:
-            choice = DataChoice(
-                reference=data,
-                columns=sources.parse_columns(columns),
-                embedder=embedder,
-                thresholds=recording.run.thresholds,
-            )
-        raise typer.Exit(run_app(recording, None if choice is None else trace_recorded(recording.run, choice)))
+            choice = DataChoice(reference=data, columns=columns, embedder=embedder, thresholds=recording.run.thresholds)
+            tracer = trace_recorded(recording.run, choice)
+        raise typer.Exit(run_app(recording, tracer, partial(_find_rows, data=data, columns=columns)))
     from itx.cli.plain import print_trace
 
     recording = read_whole(folder)
     for trace in recording.traces():
         print_trace(recording.run, trace, recording.borrowings_of(trace))
+
+
+def _find_rows(folder: Path, run: Run, data: str | None, columns: dict[str, str] | None) -> Rows | str:
+    """Return the responses of the rows that the report compares with, as ``itx report`` finds them."""
+    from itx.cli.report import read_responses
+
+    return read_responses(folder, run, data, columns)
+
+
+def _open_library(folders: list[Path]) -> None:
+    from itx.runs.description import read_description
+    from itx.tui.terminal import screen_is_possible
+
+    for folder in folders:
+        if not folder.is_dir():
+            read_description(folder)  # it says what is missing
+    if screen_is_possible():
+        from itx.tui.app import run_library
+
+        raise typer.Exit(run_library(folders, partial(_find_rows, data=None, columns=None)))
+    from itx.cli.plain import print_library
+
+    print_library(folders)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -174,6 +174,25 @@ ACTIONS = (
         rank=5,
     ),
     Action(
+        "report",
+        ("R",),
+        "report",
+        "Report",
+        "open the report: what tuning changed over all prompts, with intervals, and examples one key away",
+        "See",
+        when="shown",
+        rank=6,
+    ),
+    Action(
+        "library",
+        ("L",),
+        "library",
+        "Library",
+        "go to the library: all runs and their prompts, sorted by any figure",
+        "See",
+        rank=12,
+    ),
+    Action(
         "mark",
         ("m",),
         "mark",
@@ -226,11 +245,11 @@ _PRIORITY = {"interrupt"}
 _SHOWN = {"left": "←", "right": "→", "up": "↑", "down": "↓"}
 
 
-def bindings() -> list[Binding]:
-    """Return the bindings of the compare screen."""
+def bindings(actions: Sequence[Action] = ACTIONS) -> list[Binding]:
+    """Return the bindings of a screen's actions; without any, of the compare screen's."""
     return [
         Binding(key, action.name, action.label, show=False, priority=action.name in _PRIORITY)
-        for action in ACTIONS
+        for action in actions
         for key in action.keys
     ]
 
@@ -262,11 +281,11 @@ def _name_condition(action: Action) -> str:
     return " (three models or more)" if action.when == "several" else ""
 
 
-def write_table() -> Iterator[str]:
-    """Yield README's table of keys, in Markdown."""
+def write_table(actions: Sequence[Action] = ACTIONS) -> Iterator[str]:
+    """Yield README's table of a screen's keys, in Markdown."""
     yield "| key | does |"
     yield "|---|---|"
-    for action in ACTIONS:
+    for action in actions:
         keys = " ".join(f"`{_SHOWN.get(key, key)}`" for key in action.keys)
         yield f"| {keys} | {action.description}{_name_condition(action)} |"
 

@@ -66,6 +66,13 @@ class Signs:
     column: str = " ▁▂▃▄▅▆▇█"
     """From empty to full, bottom to top."""
     pointer: str = "▲"
+    up: str = "▲"
+    down: str = "▼"
+    """What a column is sorted by, its smallest or largest first."""
+    point: str = "●"
+    line: str = "─"
+    rule: str = "│"
+    """An estimate, its interval, and zero."""
     chosen: str = ">"
     dot: str = "·"
     running: str = "●"
@@ -80,6 +87,11 @@ PLAIN_SIGNS = Signs(
     bar=" ####",
     column=" .:-=+*#@",
     pointer="^",
+    up="^",
+    down="v",
+    point="o",
+    line="-",
+    rule="|",
     dot="-",
     running="*",
     ghost="{{{}}}",

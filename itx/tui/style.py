@@ -83,6 +83,19 @@ RowsScreen { layout: vertical; background: ansi_default; }
 .-narrow #results { width: 1fr; height: 2fr; }
 .-narrow #row { width: 1fr; height: 3fr; }
 
+LibraryScreen #runs { height: 2fr; padding: 0; }
+LibraryScreen #of-run { height: 1fr; padding: 0; }
+LibraryScreen #facts { height: 6; }
+#study { height: 1fr; padding: 0 0 0 1; }
+#in-context { height: 1fr; layout: horizontal; }
+#shifted { width: 4fr; height: 1fr; padding: 0; }
+#examples { width: 7fr; height: 1fr; }
+.-narrow #in-context { layout: vertical; }
+.-narrow #shifted { width: 1fr; height: 2fr; }
+.-narrow #examples { width: 1fr; height: 3fr; }
+#filter { border: none; height: 1; padding: 0 1; background: ansi_default; color: ansi_default; }
+#filter:focus { border: none; }
+
 Toast { background: ansi_default; color: ansi_default; border: round $border; padding: 0 1; width: 76; max-width: 90%; }
 Toast.-error { border: round $shifted; }
 .toast--title { color: $accent; text-style: bold; }

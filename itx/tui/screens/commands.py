@@ -157,6 +157,20 @@ class Commands(Navigation):
         page = contexts_page(self.session.run, self.view().exchange, self.palette)
         self.app.push_screen(ReadingScreen("prompt and contexts", page))
 
+    def action_report(self) -> None:
+        """Open the report of the whole run."""
+        cast("CompareApp", self.app).show_report()
+
+    def action_library(self) -> None:
+        """Go to the library."""
+        cast("CompareApp", self.app).show_library()
+
+    def action_back(self) -> None:
+        """Go back to the answer, and from there to where the person came from; notices go away."""
+        at_rest = self.focused is self.author_pane and not self.query("Toast")
+        if not (at_rest and cast("CompareApp", self.app).go_back()):
+            super().action_back()
+
     def action_help(self) -> None:
         """Show help."""
         self.app.push_screen(ReadingScreen("help", help_page(self.palette, self.signs, self.conditions)))

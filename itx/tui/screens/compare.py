@@ -11,7 +11,7 @@ from itx.tui.live import LiveSession
 from itx.tui.palette import Palette, Signs
 from itx.tui.places import Places
 from itx.tui.screens.layout import Layout
-from itx.tui.session import Session
+from itx.tui.session import RecordedSession, Session
 from itx.tui.status import write_header
 from itx.tui.view import View
 from itx.tui.widgets.response import ResponsePane
@@ -33,7 +33,7 @@ class CompareScreen(Layout):
         """Show the first prompt."""
         self.box.display = False
         self.apply_shape()
-        self.show_prompt(0)
+        self.show_prompt(self.index)
         self.author_pane.focus()
         if self.session.live and not self.session.items:
             self.action_write_prompt()
@@ -74,6 +74,35 @@ class CompareScreen(Layout):
                 self._exchange = Exchange(item.prompt_id, item.prompt, error=str(error), status="failed")
             self.session.provenance.want(self._exchange.trace)
         self.show_exchange()
+
+    @property
+    def prompt_id(self) -> str | None:
+        """The id of the prompt shown."""
+        return self._exchange.prompt_id if self._exchange is not None else None
+
+    def go_to(self, prompt_id: str) -> None:
+        """Show the prompt with an id, once the screen is there; a recorded run is read on until it is found."""
+        session = self.session
+        found = self._find_prompt(prompt_id)
+        while found is None and isinstance(session, RecordedSession) and not session.complete:
+            session.scan()
+            found = self._find_prompt(prompt_id)
+        if found is None:
+            return
+        if self.is_mounted:
+            self.show_prompt(found)
+        else:
+            self.index = found
+
+    def _find_prompt(self, prompt_id: str) -> int | None:
+        return next((index for index, item in enumerate(self.session.items) if item.prompt_id == prompt_id), None)
+
+    def go_to_position(self, author: str, scorer: str, position: int) -> None:
+        """Put the cursor on a position of ``author``'s response with ``scorer`` beside it."""
+        pair = next((index for index, names in enumerate(self._pairs) if set(names) == {author, scorer}), self.pair)
+        self.show_pair(pair, swapped=self._pairs[pair][0] == author)
+        self.author_pane.move_to(position)
+        self.author_pane.focus()
 
     def show_pair(self, pair: int, *, swapped: bool) -> None:
         """Show another pair of models, or the same one the other way round."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from itx.records import Run
 from itx.text import sanitise
-from itx.tui.actions import ACTIONS, When, applies, show_keys
+from itx.tui.actions import ACTIONS, Action, When, applies, show_keys
 from itx.tui.answers import Exchange
 from itx.tui.palette import Palette, Signs
 from itx.tui.screens.reading import Writer
@@ -51,22 +53,39 @@ def _entry(key: Text, description: str, width: int, column: int) -> list[Text]:
     return lines
 
 
+def _write_keys(actions: Sequence[Action], palette: Palette, width: int) -> list[Text]:
+    """Return the keys of actions in their groups, each with a blank line behind it."""
+    lines: list[Text] = []
+    for group in dict.fromkeys(action.group for action in actions):
+        lines.append(Text(group, style=palette.strong))
+        for action in actions:
+            if action.group == group:
+                key = Text("  ").append(show_keys(action), palette.accent)
+                lines += _entry(key, action.description, width, min(16, width // 3))
+        lines.append(Text())
+    return lines
+
+
+def keys_page(palette: Palette, actions: Sequence[Action], words: Sequence[tuple[str, str]] = ()) -> Writer:
+    """Return the page of a screen's keys, and of words that it uses."""
+
+    def write(width: int) -> list[Text]:
+        lines = _write_keys(actions, palette, width)
+        if words:
+            lines.append(Text("Words", style=palette.strong))
+        for word, meaning in words:
+            lines += _entry(Text("  ").append(word, palette.accent), meaning, width, min(20, width // 3))
+        return lines
+
+    return write
+
+
 def help_page(palette: Palette, signs: Signs, conditions: frozenset[When]) -> Writer:
     """Return the page of keys, marks and words. Actions that cannot be used now are left out."""
 
     def write(width: int) -> list[Text]:
-        lines: list[Text] = []
         column = min(16, width // 3)
-        groups = list(dict.fromkeys(action.group for action in ACTIONS))
-        for group in groups:
-            shown = [action for action in ACTIONS if action.group == group and applies(action, conditions)]
-            if not shown:
-                continue
-            lines.append(Text(group, style=palette.strong))
-            for action in shown:
-                key = Text("  ").append(show_keys(action), palette.accent)
-                lines += _entry(key, action.description, width, column)
-            lines.append(Text())
+        lines = _write_keys([action for action in ACTIONS if applies(action, conditions)], palette, width)
         lines.append(Text("Marks", style=palette.strong))
         for name, look, meaning in _MARKS:
             lines += _entry(Text("  ").append(name, palette.shift(name)), f"{look}: {meaning}", width, column)

@@ -18,6 +18,17 @@ from itx.tui.widgets.prompt_box import KEYS
 from itx.tui.wording import cut, flow
 
 NEVER_DROPPED = ("help", "quit")
+_BOTH = {
+    "next_shifted": "n/N",
+    "next_borrowed": "b/B",
+    "next_pair": "[ ]",
+    "sort(1)": "h l",
+    "model(1)": "[ ]",
+    "pair(1)": "[ ]",
+    "example(1)": "n/N",
+    "section(1)": "tab",
+}
+"""Keys of actions that go both ways, as the footer shows them."""
 
 
 class Part(NamedTuple):
@@ -137,7 +148,7 @@ class Footer(Line):
         self.redraw()
 
     def _entry(self, action: Action) -> Text:
-        key = {"next_shifted": "n/N", "next_borrowed": "b/B", "next_pair": "[ ]"}.get(action.name, action.keys[0])
+        key = _BOTH.get(action.name, {"enter": "Enter", "escape": "Escape"}.get(action.keys[0], action.keys[0]))
         return self._pair(key, action.short)
 
     def _pair(self, key: str, word: str) -> Text:
