@@ -64,7 +64,7 @@ def tune(
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="AdamW's.")] = 0.0,
     clip_norm: Annotated[float, typer.Option("--clip-norm", help="The gradient's norm at most; 0: any.")] = 1.0,
     lora_r: Annotated[int, typer.Option("--lora-r", min=1, help="Rank of the adapter (paper: 8).")] = 8,
-    lora_alpha: Annotated[float | None, typer.Option("--lora-alpha", help="Its scale (twice the rank).")] = None,
+    lora_alpha: Annotated[int | None, typer.Option("--lora-alpha", help="Its scale (twice the rank).")] = None,
     lora_dropout: Annotated[float, typer.Option("--lora-dropout", help="Before the adapter.")] = 0.0,
     target_modules: Annotated[
         str | None, typer.Option("--target-modules", metavar="NAME,…", help="Layers with adapters (all linear ones).")
@@ -118,7 +118,7 @@ def tune(
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         lora_r=lora_r,
-        lora_alpha=2.0 * lora_r if lora_alpha is None else lora_alpha,
+        lora_alpha=2 * lora_r if lora_alpha is None else lora_alpha,
         lora_dropout=lora_dropout,
         target_modules=[name.strip() for name in (target_modules or "").split(",") if name.strip()],
         neftune_noise_alpha=neftune_noise_alpha,

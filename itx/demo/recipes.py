@@ -39,8 +39,6 @@ def describe_recipe(recipe: TuningRecipe) -> Recipe:
         seed=recipe.seed,
         batching="grouped",
         budget=recipe.budget,
-        optimizer="adamw",
-        attention="eager",
     )
 
 

@@ -131,10 +131,7 @@ def load_base(request: TuneRequest, reference: Reference, tell: Tell) -> TorchEn
         threads=request.threads,
         trust_remote_code=request.trust_remote_code,
     )
-    engine = TorchLoader(options, lambda what, done, total: tell(what, done / total if total else 0.0)).load(reference)
-    if recipe.attention is not None:
-        engine.model.set_attn_implementation(recipe.attention)
-    return engine
+    return TorchLoader(options, lambda what, done, total: tell(what, done / total if total else 0.0)).load(reference)
 
 
 class _Rows:

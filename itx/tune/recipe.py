@@ -41,7 +41,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     clip_norm: float = 1.0
     """0 does not clip."""
     lora_r: int = 8
-    lora_alpha: float = 16.0
+    lora_alpha: int = 16
     lora_dropout: float = 0.0
     target_modules: list[str] = []
     neftune_noise_alpha: float | None = None
@@ -51,9 +51,6 @@ class Recipe(Record, frozen=True, kw_only=True):
     dtype: Dtype = "float32"
     batching: Literal["shuffled", "grouped"] = "shuffled"
     budget: int = 0
-    optimizer: Literal["adamw", "adamw_fused"] = "adamw_fused"
-    attention: Literal["sdpa", "eager"] | None = None
-    """None: what transformers chooses."""
 
 
 _LEAST = {

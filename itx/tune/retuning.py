@@ -132,7 +132,8 @@ def decode_job(line: bytes) -> Job:
 
 def decode_message(line: bytes) -> Message:
     """Return the message of a line. Raises ValueError for anything else."""
-    return msgspec.json.decode(line, type=Message)
+    message: Message = msgspec.json.decode(line, type=Message)
+    return message
 
 
 def work() -> None:

@@ -54,8 +54,7 @@ def wrap(model: PreTrainedModel, recipe: Recipe) -> PreTrainedModel | PeftModel:
     settings = LoraConfig(
         task_type="CAUSAL_LM",
         r=recipe.lora_r,
-        # PEFT writes what it is given, and readers expect a whole number.
-        lora_alpha=int(recipe.lora_alpha) if recipe.lora_alpha == int(recipe.lora_alpha) else recipe.lora_alpha,
+        lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
         target_modules=recipe.target_modules or "all-linear",
     )
