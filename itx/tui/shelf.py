@@ -117,7 +117,7 @@ RUN_COLUMNS: tuple[Column[RunRow], ...] = (
     Column("run", 14, lambda row: row.name.casefold(), lambda row: row.name, 0, share=3, down=False),
     Column("tuned", 9, lambda row: row.models.casefold(), lambda row: row.models, 7, share=2, down=False),
     Column("date", 10, lambda row: row.date, lambda row: row.date[:10], 4),
-    Column("prompts", 7, lambda row: _count(row, "prompts"), lambda row: f"{_count(row, 'prompts') or 0:,}", 3),
+    Column("prompts", 8, lambda row: _count(row, "prompts"), lambda row: f"{_count(row, 'prompts') or 0:,}", 3),
     Column(
         "shifted",
         8,
@@ -128,13 +128,13 @@ RUN_COLUMNS: tuple[Column[RunRow], ...] = (
     Column("mean KL", 8, lambda row: _of(row, lambda tally: tally.kl_mean), lambda row: _nats(row.tally), 2),
     Column(
         "borrowed",
-        8,
+        9,
         lambda row: _of(row, lambda tally: tally.borrowed_share),
         lambda row: _share(row.tally.borrowed_share if row.tally is not None else None),
         5,
     ),
-    Column("failed", 6, lambda row: _count(row, "failed"), lambda row: _some(_count(row, "failed") or 0), 6),
-    Column("marks", 5, lambda row: _count(row, "marks"), lambda row: _some(_count(row, "marks") or 0), 8),
+    Column("failed", 7, lambda row: _count(row, "failed"), lambda row: _some(_count(row, "failed") or 0), 6),
+    Column("marks", 6, lambda row: _count(row, "marks"), lambda row: _some(_count(row, "marks") or 0), 8),
 )
 
 PROMPT_COLUMNS: tuple[Column[PromptRow], ...] = (
@@ -153,19 +153,19 @@ PROMPT_COLUMNS: tuple[Column[PromptRow], ...] = (
     Column("largest rise", 13, lambda row: row.tally.rise, lambda row: _rise(row.tally.rise), 4),
     Column(
         "borrowed",
-        8,
+        9,
         lambda row: row.tally.borrowed if row.tally.traced else None,
         lambda row: _some(row.tally.borrowed),
         3,
     ),
     Column(
         "tokens",
-        6,
+        7,
         lambda row: row.tally.length_mean,
         lambda row: "" if row.tally.length_mean is None else f"{row.tally.length_mean:.0f}",
         5,
     ),
-    Column("marks", 5, lambda row: row.figures.marks, lambda row: _some(row.figures.marks), 6),
+    Column("marks", 6, lambda row: row.figures.marks, lambda row: _some(row.figures.marks), 6),
 )
 
 

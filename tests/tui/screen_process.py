@@ -1,4 +1,4 @@
-"""Run the screen in a process of its own: ``python -m tests.tui.screen_process recorded|open|live FOLDER [PAUSE]``."""
+"""Run the screen in a process of its own: ``… recorded|open|library|live FOLDER [PAUSE]``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from itx.compare.events import Cancel, Event
 from itx.records import Prompt
 from itx.runs.recording import Recording
-from itx.tui.app import run_app
+from itx.tui.app import run_app, run_library
 from tests.support.traces import build_run, build_traces, write_run
 from tests.tui.fakes import FakeComparer, live_source
 
@@ -34,6 +34,8 @@ def main(kind: str, folder: Path, pause: float) -> int:
     traces = build_traces(run, 3, words=80)
     if kind == "recorded":
         return run_app(Recording.open(write_run(folder, run, traces)))
+    if kind == "library":
+        return run_library([folder])
     if kind == "open":
         return run_app(Recording.open(folder))
     comparer = NoisyComparer(run, traces, pause=pause, chunk=8)

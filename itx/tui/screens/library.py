@@ -29,6 +29,10 @@ from itx.tui.widgets.panel import Panel
 from itx.tui.widgets.table import Table
 
 
+_LOW = 12
+"""Lines below which one table stands alone."""
+
+
 class LibraryScreen(PageScreen):
     """Lists what the librarian tells."""
 
@@ -76,7 +80,7 @@ class LibraryScreen(PageScreen):
     def on_mount(self) -> None:
         """Begin to look for runs."""
         self.box.display = False
-        self.runs.focus()
+        self.set_focus(self.runs)
         self.librarian.start()
         self.set_interval(FRAME_SECONDS, self._take_notes)
         self.on_resize()
@@ -99,11 +103,17 @@ class LibraryScreen(PageScreen):
         self._show_bars()
 
     def _divide(self) -> None:
-        """Give the runs the lines they need, at most two fifths of the screen, and the prompts the rest."""
+        """Give the runs the lines they need, at most two fifths of the screen, and the prompts the rest.
+
+        Where there is no room for both, the table that has the focus stands alone.
+        """
+        alone = self.size.height < _LOW
+        self.runs.display = not alone or self.table is self.runs
+        self.prompts.display = not alone or self.table is self.prompts
         frame = 1 if self.size.width < WIDE else 2
         self.facts.styles.height = self.facts.height + frame
         needed = 1 + max(1, len(self.runs.rows)) + frame
-        self.runs.styles.height = max(4, min(needed, self.size.height * 2 // 5))
+        self.runs.styles.height = "1fr" if alone else max(4, min(needed, self.size.height * 2 // 5))
 
     # What is told
 
@@ -273,7 +283,12 @@ class LibraryScreen(PageScreen):
         """Go to the other table."""
         other = self.runs if self.table is self.prompts else self.prompts
         self._leave_box()
-        other.focus()
+        self._go_to(other)
+
+    def _go_to(self, table: Table[RunRow] | Table[PromptRow]) -> None:
+        table.display = True  # what is hidden cannot have the focus
+        self.set_focus(table)
+        self._divide()
 
     def action_back(self) -> None:
         """Leave the filter, then the prompts, then the library."""
@@ -283,7 +298,7 @@ class LibraryScreen(PageScreen):
             self._set_filter("")
             self._leave_box()
         elif table is self.prompts:
-            self.runs.focus()
+            self._go_to(self.runs)
         else:
             self.itx.leave_library()
 
@@ -315,7 +330,7 @@ class LibraryScreen(PageScreen):
         self.box.value = self._filters[str(table.id)]
         self._filtered = table
         self.box.display = True
-        self.box.focus()
+        self.set_focus(self.box)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Keep what matches."""
@@ -329,7 +344,7 @@ class LibraryScreen(PageScreen):
     def _leave_box(self) -> None:
         if self._filtered is not None:
             self.box.display = False
-            self._filtered.focus()
+            self.set_focus(self._filtered)
             self._filtered = None
             self._show_titles()
 

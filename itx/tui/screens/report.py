@@ -173,10 +173,10 @@ class ReportScreen(PageScreen):
             same = rows is self.tokens.rows
             self.tokens.show(rows, self.tokens.chosen if same else 0, "No token is shifted.")
             self._show_examples()
-            self.tokens.focus()
+            self.set_focus(self.tokens)
         else:
             self.page.show(self.study, self.section, self._pair, self._message)
-            self.page.focus()
+            self.set_focus(self.page)
         self.tabs.show(self.pages, self.pages.index(self.section))
         self._show_titles()
 
