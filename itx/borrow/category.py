@@ -75,7 +75,11 @@ def split_words(text: str) -> list[Word]:
 
 
 def _split(text: str) -> _Words:
-    spans = [found.span() for found in _WORD.finditer(text.translate(_SIGNS))]
+    return _split_signs(text, text.translate(_SIGNS))
+
+
+def _split_signs(text: str, signs: str) -> _Words:
+    spans = [found.span() for found in _WORD.finditer(signs)]
     if text.isascii():
         lower = text.lower()
         plains = [lower[start:end] for start, end in spans]
@@ -87,8 +91,8 @@ def _split(text: str) -> _Words:
 class _Signs(dict[int, str]):
     """What each sign is to a word, one letter a sign, found out when it is first met.
 
-    ``a`` of a word, ``d`` a digit, ``m`` a combining mark; ``s``, ``e`` and ``n`` the same in scripts without spaces;
-    ``j`` what joins, ``p`` a point or comma, which joins digits; a blank is anything else.
+    ``a`` of a word, ``A`` a capital, ``d`` a digit, ``m`` a combining mark; ``s``, ``e`` and ``n`` the same in scripts
+    without spaces; ``j`` what joins, ``p`` a point or comma, which joins digits; a blank is anything else.
     """
 
     def __missing__(self, code: int) -> str:
@@ -100,7 +104,11 @@ def _name_sign(sign: str) -> str:
     kind = _kind(sign)
     if kind:
         letters = "adm" if kind == "word" else "sen"
-        return letters[2 if unicodedata.category(sign)[0] == "M" else 1 if sign.isdigit() else 0]
+        if unicodedata.category(sign)[0] == "M":
+            return letters[2]
+        if sign.isdigit():
+            return letters[1]
+        return "A" if kind == "word" and (sign.isupper() or sign.istitle()) else letters[0]
     if sign in _DIGIT_JOINERS:
         return "p"
     return "j" if sign in _JOINERS or sign in _INVISIBLE else " "
@@ -108,7 +116,7 @@ def _name_sign(sign: str) -> str:
 
 _SIGNS = _Signs()
 # A combining mark goes with whatever it stands on.
-_WORD = re.compile(r"[adm](?:[admn]+|j(?=[adm])|(?<=d)p(?=d))*" r"|[sen](?:[senm]+|j(?=[sen])|(?<=e)p(?=e))*")
+_WORD = re.compile(r"[aAdm](?:[aAdmn]+|j(?=[aAdm])|(?<=d)p(?=d))*|[sen](?:[senm]+|j(?=[sen])|(?<=e)p(?=e))*")
 
 
 @lru_cache(maxsize=4096)
@@ -187,17 +195,18 @@ def _is_entity(text: str, words: _Words, index: int) -> bool:
 
 def name_words(text: str, words: Sequence[Word]) -> list[str]:
     """Return the category of every word."""
-    return _name(text, ([word.start for word in words], [word.end for word in words], [word.plain for word in words]))
+    split = ([word.start for word in words], [word.end for word in words], [word.plain for word in words])
+    return _name(text, text.translate(_SIGNS), split)
 
 
-def _name(text: str, words: _Words) -> list[str]:
+def _name(text: str, signs: str, words: _Words) -> list[str]:
     starts, _, plains = words
     function = _phrases("function")
     names = ["function" if plain in function else "content" for plain in plains]
-    for index, sign in enumerate([text[start] for start in starts]):
-        if sign.isdigit():
+    for index in [index for index, start in enumerate(starts) if signs[start] in "Ade"]:
+        if signs[starts[index]] != "A":
             names[index] = "digit"
-        elif (sign.isupper() or sign.istitle()) and names[index] == "content" and _is_entity(text, words, index):
+        elif names[index] == "content" and _is_entity(text, words, index):
             names[index] = "entity"
     # What comes first in the order of kinds is set last.
     places = {start: index for index, start in enumerate(starts)}
@@ -222,8 +231,9 @@ def categories(response: Response, pieces: Mapping[int, str]) -> list[str]:
     multi-byte one) has the category of the character it begins; where the text ends before that, its piece decides.
     """
     text = response.text
-    words = _split(text)
-    names = _name(text, words)
+    signs = text.translate(_SIGNS)
+    words = _split_signs(text, signs)
+    names = _name(text, signs, words)
     starts, behinds, _ = words
     size, index, last, start = len(text), 0, len(starts), 0
     first, behind = (starts[0], behinds[0]) if last else (size, size)

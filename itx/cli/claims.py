@@ -33,13 +33,13 @@ def claims(
     import msgspec
 
     from itx.cli.output import write_text
-    from itx.cli.recorded import read_whole
+    from itx.cli.recorded import read_open
     from itx.report.studying import open_claims
     from itx.report.verdicts import write_claims
     from itx.text import escape_json
 
     options.use_words(words)
-    recording = read_whole(folder)
+    recording = read_open(folder)
     found = open_claims(recording, lengths=_measure_lengths(recording.run, tuned_on or []))
     if as_json:
         text = escape_json(msgspec.json.format(msgspec.json.encode(found), indent=2).decode()) + "\n"

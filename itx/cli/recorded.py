@@ -21,13 +21,30 @@ if TYPE_CHECKING:
 
 def read_whole(folder: Path) -> Recording:
     """Open a run and find all its lines; a last line that is cut short is said on stderr."""
-    from itx.cli.headless import say
     from itx.runs.recording import Recording
 
     recording = Recording.open(folder)
     recording.scan_all()
     if not recording.is_complete:
-        say(f"the last line of {folder / 'traces.jsonl'} is cut short and left out; resuming the run redoes its prompt")
+        say_cut_short(folder)
+    return recording
+
+
+def say_cut_short(folder: Path) -> None:
+    """Say on stderr that a run ends within a line."""
+    from itx.cli.headless import say
+
+    say(f"the last line of {folder / 'traces.jsonl'} is cut short and left out; resuming the run redoes its prompt")
+
+
+def read_open(folder: Path) -> Recording:
+    """Open a run that is read once by ``read_lean``, which needs no list of lines."""
+    from itx.report.lean import is_complete
+    from itx.runs.recording import Recording
+
+    recording = Recording.open(folder)
+    if not is_complete(recording):
+        say_cut_short(folder)
     return recording
 
 

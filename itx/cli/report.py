@@ -40,13 +40,13 @@ def report(
 ) -> None:
     """Print what tuning changed over all prompts of a run."""
     from itx.cli.output import write_text
-    from itx.cli.recorded import read_whole
+    from itx.cli.recorded import read_open
     from itx.report.studying import open_study
 
     if as_json and output is not None and output.suffix == ".md":
         raise UsageError("--json writes JSON, and -o names Markdown.", "Leave one out, or name FILE.json.")
     options.use_words(words)
-    recording = read_whole(folder)
+    recording = read_open(folder)
     run = recording.run
     study = open_study(recording, read_responses(folder, run, data, sources.parse_columns(columns)))
     if as_json:

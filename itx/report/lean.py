@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from io import FileIO
+from io import SEEK_END, FileIO
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -160,6 +160,18 @@ def _decode(view: memoryview) -> Any:
 def _fill(file: FileIO, view: memoryview) -> None:
     while view and (count := file.readinto(view)):
         view = view[count:]
+
+
+def is_complete(recording: Recording) -> bool:
+    """Return False where the file ends within a line. Raises RunError where it cannot be read."""
+    path = recording.folder / TRACES
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, SEEK_END)
+            file.seek(max(0, size - 1))
+            return file.read(1) in {b"", b"\n"}
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _detach(trace: Any) -> Trace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench import cli, compare, gguf, indexing, memory, opening, passes, perplexity, reduction, screen, tracing
+from tests.bench import cli, compare, gguf, indexing, memory, opening, passes, perplexity, reduction, report, screen, tracing
 from tests.bench.arms import Bar
 
 _ALL = [
@@ -198,6 +198,24 @@ _ALL = [
         limit=1.10,
         unit="×",
         measure=partial(gguf.measure_loading, named=gguf.GEMMA),
+    ),
+    Bar(
+        name="report",
+        title="itx report --json of 1,000 prompts × 300 tokens × 3 models that all score each other, whole process",
+        against="nothing",
+        how="alone",
+        limit=5,
+        unit="s",
+        measure=partial(report.measure, what="time"),
+    ),
+    Bar(
+        name="report-memory",
+        title="peak memory of the same",
+        against="nothing",
+        how="alone",
+        limit=1,
+        unit="GB",
+        measure=partial(report.measure, what="memory"),
     ),
     Bar(
         name="gguf-perplexity",

@@ -28,7 +28,7 @@ try:
 except SystemExit as leaving:
     assert not leaving.code, leaving.code
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_maxrss / 2**10, used.ru_utime + used.ru_stime, file=sys.stderr)
+print(used.ru_maxrss * 2**10, used.ru_utime + used.ru_stime, file=sys.stderr)
 """
 
 
@@ -80,7 +80,7 @@ def _cut(response: Response) -> Response:
 
 
 def measure(repeats: int, *, what: Literal["time", "memory"]) -> Measurement:
-    """Return seconds, or GiB at the peak, of a process that reports the run; each repeat is a process of its own."""
+    """Return seconds, or GB at the peak, of a process that reports the run; each repeat is a process of its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = write_large(Path(name) / "run")
         size = (folder / "traces.jsonl").stat().st_size / 2**20
@@ -88,7 +88,7 @@ def measure(repeats: int, *, what: Literal["time", "memory"]) -> Measurement:
         for repeat in range(-1, max(repeats, 5)):
             seconds, peak, busy = _report(folder)
             if repeat >= 0:
-                found.append(seconds if what == "time" else peak / 2**10)
+                found.append(seconds if what == "time" else peak / 1e9)
                 processor.append(busy)
     return Measurement(
         ours=found,
@@ -101,7 +101,7 @@ def measure(repeats: int, *, what: Literal["time", "memory"]) -> Measurement:
 
 
 def _report(folder: Path) -> tuple[float, float, float]:
-    """Return the seconds, the peak in MiB, and the seconds of the processor."""
+    """Return the seconds, the peak in bytes, and the seconds of the processor."""
     before = os.times().elapsed
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(folder)], capture_output=True, text=True, check=True, timeout=600
