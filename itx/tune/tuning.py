@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,9 @@ def wrap(model: PreTrainedModel, recipe: Recipe) -> PreTrainedModel | PeftModel:
         target_modules=recipe.target_modules or "all-linear",
     )
     try:
-        return get_peft_model(model, settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return get_peft_model(model, settings)
     except ValueError as error:
         raise UsageError(
             f"No adapter can be put on this model: {error}", "Name its layers: --target-modules q_proj,v_proj"
