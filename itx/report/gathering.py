@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +113,7 @@ class _Pair:
 
     def add(self, number: int, response: Response, score: Score) -> None:
         count = response.length
-        lists = (
+        lists: tuple[Sequence[float | None], ...] = (
             score.rank,
             score.logp,
             score.kl_author_scorer,
@@ -121,8 +123,7 @@ class _Pair:
             score.ties,
         )
         for name, values in zip(_FIGURES, lists, strict=True):
-            # None becomes nan.
-            self.chunks[name][number] = np.array(values, dtype=np.float64)[:count]
+            self.chunks[name][number] = _convert(values)[:count]
         if count < len(response.ids):
             rank, logp = score.rank[count], score.logp[count]
             self.stops[number] = (np.nan if rank is None else float(rank), np.nan if logp is None else logp)
@@ -193,8 +194,8 @@ class _Author:
         self.end.append(ends)
         named = categories(response, pieces)[:count]
         self.category.append(np.array([_CODES[name] for name in named], dtype=np.int64))
-        self.logp.append(np.array(response.logp[:count], dtype=np.float64))
-        self.entropy.append(np.array(response.entropy[:count], dtype=np.float64))
+        self.logp.append(_convert(response.logp)[:count])
+        self.entropy.append(_convert(response.entropy)[:count])
         self.first.append(_find_first(response, ids))
         # A part of a character is named by its piece, and so is what completes one.
         partial = np.flatnonzero(np.diff(ends, prepend=0) == 0)
@@ -224,6 +225,15 @@ class _Author:
             names=self.names,
             pairs={name: pair.close(lengths) for name, pair in self.pairs.items()},
         )
+
+
+def _convert(values: Sequence[float | None]) -> Floats:
+    """Return figures as an array; None becomes nan."""
+    try:
+        # Twice as fast where there is no None.
+        return np.frombuffer(array("d", cast(Sequence[float], values)), dtype=np.float64)
+    except TypeError:
+        return np.array(values, dtype=np.float64)
 
 
 def _join(parts: list[Floats]) -> Floats:

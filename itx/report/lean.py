@@ -197,28 +197,37 @@ def list_lines(path: Path) -> list[Line]:
     in what itx writes. Raises RunError for a line that has none.
     """
     lines: dict[str, Line] = {}
-    number = offset = 0
-    rest = b""
+    buffer = bytearray(_CHUNK)
+    number = start = offset = 0
+    head = b""
     try:
         with path.open("rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK):
-                start = 0
-                while (end := chunk.find(b"\n", start)) >= 0:
+            while count := file.readinto(buffer):
+                place = 0
+                while True:
+                    end = buffer.find(b"\n", place, count)
+                    head += buffer[place : min(count if end < 0 else end, place + _HEAD_SIZE - len(head))]
+                    if end < 0:
+                        break
                     number += 1
-                    size = len(rest) + end + 1 - start
-                    head = rest[:_HEAD_SIZE] + chunk[start : min(end, start + _HEAD_SIZE)]
+                    line = Line(number, start, offset + end + 1 - start)
                     prompt = _read_id(head)
-                    if prompt is None:
-                        try:
-                            prompt = decode(_HEAD, rest + chunk[start:end]).prompt_id
-                        except ValueError as error:
-                            raise refuse_line(path.parent, number, str(error)) from error
-                    lines[prompt] = Line(number, offset, size)
-                    offset, start, rest = offset + size, end + 1, b""
-                rest += chunk[start:]
+                    lines[_decode_id(path, line) if prompt is None else prompt] = line
+                    place, start, head = end + 1, offset + end + 1, b""
+                offset += count
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.") from error
     return list(lines.values())
+
+
+def _decode_id(path: Path, line: Line) -> str:
+    """Return the id of a line that does not begin with it. Raises RunError, and OSError."""
+    with path.open("rb") as file:
+        file.seek(line.offset)
+        try:
+            return decode(_HEAD, file.read(line.size)).prompt_id
+        except ValueError as error:
+            raise refuse_line(path.parent, line.number, str(error)) from error
 
 
 def _read_id(head: bytes) -> str | None:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -152,21 +153,25 @@ def find_repeated(texts: Sequence[Sequence[str]]) -> list[tuple[str, int]]:
 
     A run is grown for as long as all its texts go on alike, and is listed once.
     """
-    numbers: dict[str, int] = {}
+    words = list(dict.fromkeys(chain.from_iterable(texts)))
+    numbers = {word: number for number, word in enumerate(words)}
     # A mark of its own ends each text, so that no run goes over an end.
     flat = np.array(
-        [number for place, words in enumerate(texts) for number in (*_number(words, numbers), -1 - place)],
+        [
+            *chain.from_iterable(
+                chain(map(numbers.__getitem__, text), (-1 - place,)) for place, text in enumerate(texts)
+            )
+        ],
         dtype=np.int64,
     )
     if len(flat) <= REPEATED:
         return []
-    owners = np.repeat(np.arange(len(texts)), [len(words) + 1 for words in texts])
+    owners = np.repeat(np.arange(len(texts)), [len(text) + 1 for text in texts])
     grams = _name_runs(flat, REPEATED)
     # Once a text.
     once = np.unique(grams * len(texts) + owners[: len(grams)]) // len(texts)
     named, counts = np.unique(once, return_counts=True)
     order = np.lexsort((named, -counts))
-    words = list(numbers)
     found: list[tuple[str, int]] = []
     for place in order[: 20 * LISTED].tolist():
         if counts[place] < _LEAST or len(found) == LISTED:
@@ -179,10 +184,6 @@ def find_repeated(texts: Sequence[Sequence[str]]) -> list[tuple[str, int]]:
         if not any(f" {text} " in f" {other} " for other, _ in found):
             found.append((text, int(counts[place])))
     return found
-
-
-def _number(words: Iterable[str], numbers: dict[str, int]) -> Iterable[int]:
-    return (numbers.setdefault(word, len(numbers)) for word in words)
 
 
 def _name_runs(flat: Integers, length: int) -> Integers:
