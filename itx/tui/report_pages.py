@@ -27,7 +27,7 @@ def write_remarks(study: Study, writer: Writer, width: int) -> list[Text]:
     """Return what must be known of every figure."""
     dot = f" {writer.signs.dot} "
     parts = [
-        f"{say_count(study.prompts, 'prompt')}{f', {study.failed} more failed' if study.failed else ''}",
+        f"{say_count(study.prompts, 'prompt')}{f', {study.failed} failed' if study.failed else ''}",
         f"[low, high]: 95 %, {study.draws:,} resamples of prompts",
         f"{FEW} fewer than 30 prompts",
         "EOS is not counted",

@@ -28,7 +28,6 @@ from itx.tui.widgets.facts import RunFacts, say_path
 from itx.tui.widgets.panel import Panel
 from itx.tui.widgets.table import Table
 
-
 _LOW = 12
 """Lines below which one table stands alone."""
 
