@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import cast
 
 import numpy as np
@@ -277,3 +278,54 @@ class Gatherer:
             failed=self._failed,
             authors={name: author.close() for name, author in self._authors.items()},
         )
+
+
+def merge(parts: Sequence[Gathered]) -> Gathered:
+    """Return the columns of all parts of a run, one after another; prompts are numbered on."""
+    offsets = [0, *accumulate(len(part.prompts) for part in parts)]
+    names = list(parts[0].authors)
+    return Gathered(
+        run=parts[0].run,
+        prompts=[prompt for part in parts for prompt in part.prompts],
+        failed=[failure for part in parts for failure in part.failed],
+        authors={name: _merge_author([part.authors[name] for part in parts], offsets) for name in names},
+    )
+
+
+def _merge_author(parts: Sequence[AuthorColumns], offsets: Sequence[int]) -> AuthorColumns:
+    responses = [0, *accumulate(len(part.prompt) for part in parts)]
+    scorers = dict.fromkeys(name for part in parts for name in part.pairs)
+    return AuthorColumns(
+        prompt=_join_integers([part.prompt + offset for part, offset in zip(parts, offsets, strict=False)]),
+        given=np.concatenate([part.given for part in parts]),
+        ending=[ending for part in parts for ending in part.ending],
+        finish=[finish for part in parts for finish in part.finish],
+        text=[text for part in parts for text in part.text],
+        response=_join_integers([part.response + offset for part, offset in zip(parts, responses, strict=False)]),
+        names={token: piece for part in reversed(parts) for token, piece in part.names.items()},
+        pairs={name: _merge_pair([_find_pair(part, name) for part in parts]) for name in scorers},
+        length=_join_integers([part.length for part in parts]),
+        position=_join_integers([part.position for part in parts]),
+        token=_join_integers([part.token for part in parts]),
+        category=_join_integers([part.category for part in parts]),
+        end=_join_integers([part.end for part in parts]),
+        logp=_join([part.logp for part in parts]),
+        entropy=_join([part.entropy for part in parts]),
+        first=_join([part.first for part in parts]),
+    )
+
+
+def _find_pair(part: AuthorColumns, scorer: str) -> PairColumns:
+    """Return what a scorer says of a part, which may be nothing."""
+    return part.pairs[scorer] if scorer in part.pairs else _Pair().close(part.length)
+
+
+def _merge_pair(parts: Sequence[PairColumns]) -> PairColumns:
+    figures = (*_FIGURES, "stop_rank", "stop_logp", "outside_author", "outside_scorer", "rises")
+    return PairColumns(
+        scored=np.concatenate([part.scored for part in parts]),
+        pairs=sum(part.pairs for part in parts),
+        exact=all(part.exact for part in parts),
+        aligned=any(part.aligned for part in parts),
+        **{name: _join([getattr(part, name) for part in parts]) for name in figures},
+    )

@@ -7,7 +7,7 @@ of a trace is checked here, too; but an entry holds no more than the author's fi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import SEEK_END, FileIO
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, cast
 import msgspec
 
 from itx.errors import RunError
-from itx.records import Response, Score, Trace
+from itx.records import Response, Run, Score, Trace
 from itx.runs.check import LARGEST, check_trace
 from itx.runs.lines import TRACES, Head, decode, refuse_line
 from itx.runs.recording import Recording
@@ -136,20 +136,25 @@ def read_lean(recording: Recording) -> Iterator[Trace]:
 
     It needs no scan of the recording, and does none. Raises RunError for a line that cannot be used.
     """
+    return read_lines(recording.folder, recording.run, list_lines(recording.folder / TRACES))
+
+
+def read_lines(folder: Path, run: Run, lines: Sequence[Line]) -> Iterator[Trace]:
+    """Yield the traces of some lines, as ``read_lean`` does."""
     buffer = bytearray()
-    for line in list_lines(recording.folder / TRACES):
+    for line in lines:
         if len(buffer) < line.size:
             buffer = bytearray(2 * line.size)
         view = memoryview(buffer)[: line.size]
         try:
-            with (recording.folder / TRACES).open("rb", buffering=0) as file:
+            with (folder / TRACES).open("rb", buffering=0) as file:
                 file.seek(line.offset)
                 _fill(file, view)
-            yield check_trace(_detach(_decode(view)), recording.run, bounded=True)
+            yield check_trace(_detach(_decode(view)), run, bounded=True)
         except ValueError as error:
-            raise refuse_line(recording.folder, line.number, str(error)) from error
+            raise refuse_line(folder, line.number, str(error)) from error
         except OSError as error:
-            raise RunError(f"{recording.folder / TRACES} cannot be read: {error.strerror}.") from error
+            raise RunError(f"{folder / TRACES} cannot be read: {error.strerror}.") from error
 
 
 def _decode(view: memoryview) -> Any:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itx.borrow.excess import Measured, measure
 from itx.records import Run, Trace
 from itx.report.authors import compare_models, study_author
-from itx.report.borrowing import Borrowings, FindBorrowings, summarise_borrowing
+from itx.report.borrowing import BorrowingFigures, Borrowings, FindBorrowings, summarise_borrowing
 from itx.report.claims import Claims, Facts, measure_claims
 from itx.report.gathering import Gathered, Gatherer
+from itx.report.halves import gather_lean
 from itx.report.lean import read_lean
 from itx.report.pairs import name_path, study_pair
 from itx.report.patterns import Rows, find_patterns
@@ -26,8 +27,9 @@ NO_ROWS = "the tuning data was not read"
 
 def open_study(recording: Recording, rows: Rows | str = NO_ROWS) -> Study:
     """Return the study of a recorded run; see ``read_study``. Raises RunError for a line that cannot be used."""
-    find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
-    return read_study(recording.run, read_lean(recording), find, rows)
+    if not (recording.folder / BORROW).is_file():
+        return study(gather_lean(recording), None, rows)
+    return read_study(recording.run, read_lean(recording), recording.borrowings_of, rows)
 
 
 def read_study(
@@ -48,7 +50,12 @@ def read_study(
             gatherer.add(trace)
     else:
         borrowing = summarise_borrowing(run, _pass_on(gatherer, traces, find_borrowings))
-    gathered = gatherer.close()
+    return study(gatherer.close(), borrowing, rows)
+
+
+def study(gathered: Gathered, borrowing: BorrowingFigures | None, rows: Rows | str) -> Study:
+    """Return the study of what was gathered of a run."""
+    run = gathered.run
     tables = tabulate_pairs(gathered)
     names = [*(model.name for model in run.tuned), run.base.name]
     pairs = [
@@ -71,8 +78,10 @@ def read_study(
 
 def open_claims(recording: Recording, facts: Facts | None = None, lengths: Mapping[str, float] | None = None) -> Claims:
     """Return the paper's statements measured on a recorded run; see ``measure_claims``. Raises RunError."""
-    find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
-    return read_claims(recording.run, read_lean(recording), find, facts, lengths)
+    if not (recording.folder / BORROW).is_file():
+        gathered = gather_lean(recording)
+        return measure_claims(gathered, tabulate_pairs(gathered), None, facts, lengths)
+    return read_claims(recording.run, read_lean(recording), recording.borrowings_of, facts, lengths)
 
 
 def read_claims(

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from itx.errors import RunError
 from itx.records import Run, Trace
+from itx.report import halves
 from itx.report.figures import Figures, PairFigures, summarise
 from itx.report.lean import read_lean
 from itx.report.study import Bucket, Estimate, PairStudy, Study
@@ -214,6 +216,33 @@ def test_a_run_on_disk_gives_the_same(made: tuple[Run, list[Trace], Study, pd.Da
     with (folder / "traces.jsonl").open("ab") as file:
         file.write(msgspec.json.encode(traces[1])[:200])
     assert open_study(Recording.open(folder)) == study
+
+
+def test_two_processes_read_what_one_reads(
+    made: tuple[Run, list[Trace], Study, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, traces, study, _ = made
+    folder = write_run(tmp_path / "run", run, traces)
+    monkeypatch.setattr(halves, "_is_worth_it", lambda lines: True)
+    assert open_study(Recording.open(folder)) == study
+    # Nothing of one scorer, or of one author, in one of the halves.
+    kept = [
+        msgspec.structs.replace(
+            trace,
+            responses=[
+                msgspec.structs.replace(response, scores={"base": response.scores["base"]})
+                for response in trace.responses
+                if response.author == "full"
+            ],
+        )
+        for trace in traces[:12]
+    ]
+    folder = write_run(tmp_path / "uneven", run, [*kept, *traces[12:]])
+    assert open_study(Recording.open(folder)) == read_study(run, [*kept, *traces[12:]])
+    with (folder / "traces.jsonl").open("ab") as file:
+        file.write(b'{"prompt_id":"broken","responses":7}\n')
+    with pytest.raises(RunError, match=r"traces.jsonl, line 25: Expected"):
+        open_study(Recording.open(folder))
 
 
 def test_lean_traces_come_as_the_recording_has_them(tmp_path: Path) -> None:
