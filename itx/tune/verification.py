@@ -43,6 +43,8 @@ _SMALL = 50_000_000
 _LEARNED_BYTES = 16
 """A learned parameter with its gradient and two moments."""
 _MEASURED = 3
+_NEAR = 5
+"""Rows near a prompt, as many as the join searches."""
 _Chosen = Literal["all", "near", "given"]
 
 
@@ -323,7 +325,7 @@ def _choose_rows(
         having = set(sources)
         near = [each.row for each in borrowing.neighbours if each.row in having]
         near = near or [each.row for each in span.examples if each.row in having]
-        return "near", list(dict.fromkeys(near)) or sources[:CONTROLS]
+        return "near", list(dict.fromkeys(near))[:_NEAR] or sources[:_NEAR]
     return "all", sources
 
 
