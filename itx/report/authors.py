@@ -48,7 +48,7 @@ def study_author(gathered: Gathered, model: Model) -> AuthorStudy:
             ]
         ),
     )
-    argmax, limited, tokens, lengths = estimate(draw(ratios))
+    argmax, limited, tokens, lengths = estimate(draw(ratios), [True, True, False, False])
     return AuthorStudy(
         name=model.name,
         label=label(model),

@@ -185,8 +185,9 @@ def _open(
     unit: Literal["share", "words per 100", "tokens"] = "share",
     note: str = "",
     group: str = "prompts",
+    is_share: bool = False,
 ) -> _Open:
-    found = None if drawn is None else estimate(drawn)[0]
+    found = None if drawn is None else estimate(drawn, [is_share])[0]
     chance = None
     if drawn is not None and found is not None and found.value is not None:
         if found.prompts >= LEAST_PROMPTS:
@@ -324,6 +325,7 @@ def _find_kinds(scope: _Scope) -> Iterator[_Open]:
                 models=[name],
                 margin=MAJORITY,
                 reason="more than half of them",
+                is_share=True,
             )
 
 
@@ -346,6 +348,7 @@ def _find_concentration(scope: _Scope) -> Iterator[_Open]:
                 models=[name],
                 margin=MAJORITY,
                 reason="more than half of it",
+                is_share=True,
                 note=f"they are {100 * share:.0f} % of the positions" if flags.diverging.any() else "",
             )
 
@@ -402,7 +405,7 @@ def _count_forgotten(scope: _Scope, facts: Facts) -> Iterator[_Open]:
     reason = "one fact in twenty: a few are lost by chance"
     names = [name for name in scope.fulls if name in facts]
     if not names:
-        note = "needs facts: itx run … --facts FILE" if scope.fulls else "needs a full tuning"
+        note = "nothing was asked of what the models know" if scope.fulls else "needs a full tuning"
         yield _open(
             None,
             statement=statement,
@@ -425,6 +428,7 @@ def _count_forgotten(scope: _Scope, facts: Facts) -> Iterator[_Open]:
             margin=FORGOTTEN,
             reason=reason,
             group="facts that base knew",
+            is_share=True,
         )
 
 

@@ -11,7 +11,7 @@ from itx.records import Run
 from itx.report.gathering import AuthorColumns, Floats, Gathered
 from itx.report.resampling import Ratios, draw, estimate
 from itx.report.study import Bucket, Curve, Estimate, PairStudy, Path, Place, Shares, ShiftedToken, Stopping
-from itx.report.tables import GROUPINGS, Flags, PairTable, sum_by_prompt, sum_responses
+from itx.report.tables import GROUPINGS, SHARES, Flags, PairTable, sum_by_prompt, sum_responses
 
 LISTED = 20
 """Tokens that are listed a pair."""
@@ -34,7 +34,8 @@ def study_pair(gathered: Gathered, name: str, scorer: str, tabulated: PairTable)
     extra = _tabulate_extra(gathered, author, scorer, flags)
     both = Ratios(np.hstack([table.numerators, extra.numerators]), np.hstack([table.denominators, extra.denominators]))
     drawn = draw(both)
-    found = estimate(drawn)
+    buckets_of_all = sum(len(grouping.buckets) for grouping in GROUPINGS)
+    found = estimate(drawn, [name != "kl" for name in SHARES] * buckets_of_all + [True, True, False])
     shares = _list_shares(iter(found))
     buckets = {
         grouping.name: [

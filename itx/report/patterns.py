@@ -112,7 +112,8 @@ def _estimate_shares(gathered: Gathered, author: AuthorColumns, shares: Sequence
     """Return the share of responses of which each is true."""
     number = sum_responses(gathered, author, np.ones(len(author.prompt)))
     columns = [sum_responses(gathered, author, np.array(share, dtype=np.float64)) for share in shares]
-    return estimate(draw(Ratios(np.hstack(columns), np.hstack([number] * len(columns)))))
+    ratios = Ratios(np.hstack(columns), np.hstack([number] * len(columns)))
+    return estimate(draw(ratios), [True] * len(columns))
 
 
 def _close_data(data: _Texts) -> DataPatterns:

@@ -11,7 +11,7 @@ in 94.2, 94.5 and 94.9 %, the plain percentile in 90.7, 93.1 and 94.3 %, BCa in 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
@@ -70,7 +70,8 @@ def draw_weights(prompts: int, draws: int = DRAWS) -> Iterator[Matrix]:
 
 def draw(ratios: Ratios, draws: int = DRAWS) -> Drawn:
     """Return the figures with their resamples; a prompt that counts in no figure is left out."""
-    kept = (ratios.denominators > 0).any(axis=1)
+    kept = _order(ratios.numerators, ratios.denominators)
+    kept = kept[(ratios.denominators[kept] > 0).any(axis=1)]
     return _draw(ratios.numerators[kept], ratios.denominators[kept], draws)
 
 
@@ -79,7 +80,8 @@ def draw_difference(first: Ratios, second: Ratios, draws: int = DRAWS) -> Drawn:
 
     Rows are the same prompts; both are resampled alike. Counts are of both.
     """
-    kept = (first.denominators > 0).any(axis=1) & (second.denominators > 0).any(axis=1)
+    kept = _order(first.numerators, first.denominators, second.numerators, second.denominators)
+    kept = kept[(first.denominators[kept] > 0).any(axis=1) & (second.denominators[kept] > 0).any(axis=1)]
     one, two = (_draw(each.numerators[kept], each.denominators[kept], draws) for each in (first, second))
     return Drawn(
         one.values - two.values,
@@ -87,6 +89,15 @@ def draw_difference(first: Ratios, second: Ratios, draws: int = DRAWS) -> Drawn:
         ((first.denominators[kept] > 0) & (second.denominators[kept] > 0)).sum(axis=0),
         one.counts + two.counts,
     )
+
+
+def _order(*columns: Matrix) -> NDArray[np.int64]:
+    """Return the rows in an order of their contents alone: the order of a run's lines moves no interval."""
+    rows = np.ascontiguousarray(np.hstack(columns))
+    if not rows.size:
+        return np.arange(len(rows))
+    # Compared as bytes: any order will do.
+    return np.argsort(rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0], kind="stable")
 
 
 def _draw(numerators: Matrix, denominators: Matrix, number: int) -> Drawn:
@@ -103,9 +114,13 @@ def _draw(numerators: Matrix, denominators: Matrix, number: int) -> Drawn:
     return Drawn(values, draws, (denominators > 0).sum(axis=0), counts)
 
 
-def estimate(drawn: Drawn, counts: Matrix | None = None) -> list[Estimate]:
-    """Return one Estimate a figure, with its interval; ``counts`` replace what the denominators sum to."""
-    counts = drawn.counts if counts is None else counts
+def estimate(drawn: Drawn, shares: Sequence[bool] = ()) -> list[Estimate]:
+    """Return one Estimate a figure, with its interval.
+
+    ``shares`` says which are shares of what is counted. Where a share is 0 or 1 every resample is, too, which says
+    nothing of other prompts: then the interval is that of so many prompts without one exception (Clopper & Pearson
+    1934), as wide as it is where positions of a prompt are all alike.
+    """
     # Not a number sorts to the end.
     ordered = np.sort(np.ascontiguousarray(drawn.draws.T), axis=1)
     usable = np.count_nonzero(~np.isnan(ordered), axis=1)
@@ -115,12 +130,15 @@ def estimate(drawn: Drawn, counts: Matrix | None = None) -> list[Estimate]:
         low = high = None
         if known and prompts >= 2 and usable[place]:
             low, high = _interval(ordered[place, : usable[place]], prompts)
+            if low == high and value in {0.0, 1.0} and place < len(shares) and shares[place]:
+                reach = ((1 - LEVEL) / 2) ** (1 / prompts)
+                low, high = (0.0, 1 - reach) if value == 0 else (reach, 1.0)
         found.append(
             Estimate(
                 value=float(value) if known else None,
                 low=low,
                 high=high,
-                count=round(float(counts[place])),
+                count=round(float(drawn.counts[place])),
                 prompts=prompts,
                 few=prompts < FEW,
             )

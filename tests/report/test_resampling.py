@@ -99,6 +99,34 @@ def test_resamples_are_the_same_at_every_call_and_have_every_prompt_alike() -> N
     assert len(many) > 1 and sum(shape[0] for shape in many) == DRAWS
 
 
+def test_a_share_without_exceptions_has_an_interval() -> None:
+    """One trial a prompt, seldom a success: without one, resamples know of none."""
+    source = np.random.default_rng(6)
+    held = none = 0
+    for _ in range(RUNS):
+        hits = source.binomial(1, 0.05, (30, 1)).astype(float)
+        none += not hits.any()
+        found = estimate(draw(Ratios(hits, np.ones((30, 1)))), [True])[0]
+        assert found.low is not None and found.high is not None
+        held += found.low <= 0.05 <= found.high
+    assert none > 50
+    assert held / RUNS > 0.95 - ERROR
+    every = estimate(draw(Ratios(np.ones((30, 1)), np.ones((30, 1)))), [True])[0]
+    assert (every.low, every.high) == (pytest.approx(0.025 ** (1 / 30)), 1.0)
+    # A mean that is 0 is no share.
+    mean = estimate(draw(Ratios(np.zeros((30, 1)), np.ones((30, 1)))), [False])[0]
+    assert (mean.low, mean.high) == (0.0, 0.0)
+
+
+def test_the_order_of_prompts_moves_nothing() -> None:
+    source = np.random.default_rng(7)
+    one, two = simulate(source, 40, 0.3), simulate(source, 40, 0.2)
+    order = source.permutation(40)
+    mixed = [Ratios(each.numerators[order], each.denominators[order]) for each in (one, two)]
+    assert estimate(draw(one)) == estimate(draw(mixed[0]))
+    assert estimate(draw_difference(one, two)) == estimate(draw_difference(*mixed))
+
+
 def test_prompts_that_count_nothing_are_left_out() -> None:
     ratios = Ratios(np.array([[1.0], [0.0], [3.0], [0.0]]), np.array([[4.0], [0.0], [4.0], [0.0]]))
     found = estimate(draw(ratios))[0]

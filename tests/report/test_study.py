@@ -218,6 +218,18 @@ def test_a_run_on_disk_gives_the_same(made: tuple[Run, list[Trace], Study, pd.Da
     assert open_study(Recording.open(folder)) == study
 
 
+def test_the_order_of_lines_moves_nothing(made: tuple[Run, list[Trace], Study, pd.DataFrame]) -> None:
+    """As in a run that was merged from shards."""
+    run, traces, study, _ = made
+    other = read_study(run, [*traces[1::2], *traces[::2]])
+    assert [pair.by_category for pair in other.pairs] == [pair.by_category for pair in study.pairs]
+    assert [pair.curve for pair in other.pairs] == [pair.curve for pair in study.pairs]
+    assert [pair.tokens for pair in other.pairs] == [pair.tokens for pair in study.pairs]
+    assert other.comparisons == study.comparisons
+    assert other.authors == study.authors
+    equal_figures(other.figures, msgspec.structs.replace(study.figures, failed=other.figures.failed))
+
+
 def test_two_processes_read_what_one_reads(
     made: tuple[Run, list[Trace], Study, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
