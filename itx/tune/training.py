@@ -32,8 +32,9 @@ from itx.tune.recipe import Recipe, scale_rate
 
 CHECKPOINTS = "checkpoints"
 _STATE = "trainer_state.json"
-_FEW_SAVES = 20
-"""Checkpoints a tuning makes at most, the last one aside: one of many parameters takes long to write."""
+_BETWEEN = 60.0
+_SHARE = 10.0
+"""A checkpoint is saved a minute after the last one, or ten times as long as that took to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +135,41 @@ class _CourseTrainer(Trainer):
 
 
 class _Watch(TrainerCallback):
-    """Tells how far the tuning is, and stops it between two steps."""
+    """Tells how far the tuning is, says when a checkpoint is due, and stops it between two steps."""
 
     def __init__(
-        self, steps: int, ends: Sequence[int], tell: Callable[[str, float], None], stop: Callable[[], bool]
+        self,
+        steps: int,
+        ends: Sequence[int],
+        tell: Callable[[str, float], None],
+        stop: Callable[[], bool],
+        keep: bool,
     ) -> None:
         self._steps = steps
         self._ends = {end: number for number, end in enumerate(ends, 1)}
         self._tell = tell
         self._stop = stop
+        self._keep = keep
+        self._pause = _BETWEEN
+        self._asked = self._saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Tell, and stop where that is asked for: then a checkpoint is saved first."""
+        """Tell, and stop where that is asked for: then a checkpoint is saved first, as it is after the last step."""
+        del args
         self._tell("tuning", state.global_step / self._steps)
-        if self._stop() and state.global_step < self._steps:
+        stopping = self._stop()
+        last = state.global_step >= self._steps
+        if stopping and not last:
             control.should_training_stop = True
-            control.should_save = args.save_strategy != "no"
+        self._asked = time.monotonic()
+        control.should_save = self._keep and (stopping or last or self._asked - self._saved >= self._pause)
         return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note how long it took."""
+        del args, state, control
+        self._saved = time.monotonic()
+        self._pause = max(_BETWEEN, _SHARE * (self._saved - self._asked))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Tell an epoch's mean loss at its end."""
@@ -219,8 +238,8 @@ def train(
         bf16=recipe.dtype == "bfloat16",
         seed=recipe.seed,
         use_cpu=on_cpu,
-        save_strategy="steps" if keep else "no",
-        save_steps=max(1, math.ceil(steps / _FEW_SAVES)),
+        # The watch says when.
+        save_strategy="no",
         save_total_limit=1,
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -246,7 +265,7 @@ def train(
         train_dataset=_Batches(examples, course, pad_id, masked, count_learned(examples, course)),
         data_collator=lambda items: items[0],
         optimizers=(optimizer, schedule),
-        callbacks=[_Watch(arguments.max_steps, ends, tell, stop)],
+        callbacks=[_Watch(arguments.max_steps, ends, tell, stop, keep)],
     )
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
