@@ -18,6 +18,7 @@ TORN = "traces.torn"
 DESCRIPTION = "run.json"
 MARKS = "marks.jsonl"
 BORROW = "borrow.jsonl"
+VERIFY = "verify.jsonl"
 
 
 class BrokenLine(Record, frozen=True, kw_only=True):

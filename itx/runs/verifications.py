@@ -17,9 +17,8 @@ from itx.errors import RunError
 from itx.records import Record, Response
 from itx.runs.appending import LineFile
 from itx.runs.borrowings import fingerprint_response
-from itx.runs.lines import decode
+from itx.runs.lines import VERIFY, decode
 
-VERIFY = "verify.jsonl"
 LEAST = 3.0
 """Nats that a removal must take from a span beyond every control to count as its cause (as a raised span has them)."""
 
