@@ -15,7 +15,7 @@ from itx.tui.palette import Palette, Signs
 from itx.tui.wording import cut, draw_curve
 
 GAP = 2
-FEW = "*"
+FEW = "!"
 """Behind figures of fewer than thirty prompts."""
 Number = Callable[[float], str]
 

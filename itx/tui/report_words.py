@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from rich.style import Style
 from rich.text import Text
 
 from itx.borrow.excess import Excess
+from itx.records import Run
 from itx.report.borrowing import BorrowFigures, BorrowingFigures
 from itx.report.study import AuthorPatterns, DataPatterns, Estimate, Lengths, Patterns, Phrase, Study
 from itx.report.wording import ABSENT, say_count
@@ -15,8 +18,13 @@ from itx.tui.plotting import Writer
 from itx.tui.shape import WIDE
 from itx.tui.wording import cut, wrap_text
 
+if TYPE_CHECKING:
+    from itx.report.claims import Claims
+
 PHRASES = 6
 ROWS = 8
+_VERDICTS = {"does not hold": "alert", "not enough data": "faint", "holds": "strong"}
+"""By verdict, the palette's style of it; the words say the same."""
 CONTROLS = {"base": "base's own answers", "control": "rows never tuned on", "random": "random rows"}
 
 
@@ -218,4 +226,27 @@ def _write_model(name: str, model: BorrowFigures, writer: Writer, width: int) ->
             for span in spans
         ]
         lines.append(Text())
+    return lines
+
+
+# The paper's statements
+
+
+def write_statements(run: Run | None, claims: Claims | None, writer: Writer, width: int) -> list[Text]:
+    """Return the paper's statements as ``itx claims`` prints them: each stands out, and so does its verdict."""
+    if run is None or claims is None:
+        return [Text("Being measured.", style=writer.palette.faint)]
+    from itx.report.verdicts import write_claims  # it measures with numpy, which opening a run does without
+
+    lines = []
+    statements = {claim.statement for claim in claims.claims}
+    for said in write_claims(run, claims, width).splitlines():
+        line = Text(sanitise(said, keep_newlines=False))
+        if said in statements or any(statement.startswith(said[:-1]) and said for statement in statements):
+            line.stylize(writer.palette.accent + Style(bold=True))
+        for verdict, style in _VERDICTS.items():
+            if said.endswith(f"  {verdict}"):
+                line.stylize(getattr(writer.palette, style), len(said) - len(verdict))
+                break
+        lines.append(line)
     return lines

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -23,23 +22,26 @@ from itx.runs.lines import BORROW, TRACES
 
 if TYPE_CHECKING:
     from itx.records import Run, Trace
+    from itx.report.claims import Claims
     from itx.runs.recording import Recording
 
 FindRows = Callable[[Path, "Run"], "Iterable[str] | str"]
-KIND = "study"
+STUDY, CLAIMS = "study", "claims"
+NOT_YET = "the tuning data was not read"
 FIRST = 30
 """Prompts that are shown before all are counted: as many as no figure is flagged for."""
+REST_SECONDS = 0.0005
+"""Between two prompts, so that keys stay quick."""
 FIRST_BYTES = 24 * 2**20
 """A run that is smaller is counted whole at once."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """A study, and of how many prompts that were written; ``whole`` where these are all."""
+    """A study; ``whole`` where it is of all prompts that were written."""
 
     study: Study
     whole: bool
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -63,26 +65,34 @@ class Reporter:
         self.folder = folder
         self.recording: Recording | None = None
         """The run, once all its prompts are listed."""
-        self._find_rows = find_rows
-        self._anew = False
-        self.notes: deque[Counted | NotCounted] = deque()
+        self.notes: deque[Counted | NotCounted | Claims] = deque()
         self.done = 0
         """Prompts that are read so far."""
-        self.total = 0
+        self.busy = False
+        """Whether something is counted."""
         self.crash: BaseException | None = None
         """What nobody foresaw; the thread has ended."""
+        self._find_rows = find_rows
+        self._anew = False
+        self._study_wanted = False
+        self._claims_wanted = False
         self._again = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether something is counted."""
-        return self._again.is_set() or self.total > 0
-
     def start(self, *, anew: bool = False) -> None:
-        """Begin, or begin again: a run that is being written has grown. ``anew``: what was kept does not do."""
+        """Study the run, or study it again: it has grown. ``anew``: what was kept does not do."""
         self._anew = anew
+        self._study_wanted = True
+        self._wake()
+
+    def measure_claims(self) -> None:
+        """Measure the paper's statements, too."""
+        self._claims_wanted = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self.busy = True
         self._again.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="itx-report", daemon=True)
@@ -98,48 +108,71 @@ class Reporter:
             while not self._closing.is_set():
                 self._again.wait()
                 self._again.clear()
-                if not self._closing.is_set():
-                    self._study()
-                self.total = 0
+                self._do_all()
+                self.busy = self._again.is_set()
         finally:
             self.crash = sys.exc_info()[1]
+
+    def _do_all(self) -> None:
+        try:
+            if self._study_wanted and not self._closing.is_set():
+                self._study_wanted = False
+                self._study()
+            if self._claims_wanted and not self._closing.is_set():
+                self._claims_wanted = False
+                self._measure()
+        except ItxError as error:
+            self.notes.append(NotCounted(error))
+        except _ClosedError:
+            return
 
     def _study(self) -> None:
         from itx.runs.recording import Recording
 
-        self.done, self.total = 0, 1
-        try:
-            kept = None if self._anew else find_kept(KIND, self.folder, read_version(), Study)
-            if kept is not None:
-                self.notes.append(Counted(kept, True, self.folder))
-            stamp = stamp_run(self.folder)
-            recording = Recording.open(self.folder)
-            recording.scan_all()
-            self.recording = recording
-            if kept is not None:
-                return
-            self.total = max(1, len(recording.entries))
-            large = (self.folder / TRACES).stat().st_size > FIRST_BYTES
-            if large and len(recording.entries) > 2 * FIRST:
-                self.notes.append(Counted(self._read(recording, FIRST), False, self.folder))
-            study = self._read(recording, None)
-        except ItxError as error:
-            self.notes.append(NotCounted(error))
-            return
-        except _ClosedError:
-            return
-        keep(KIND, self.folder, read_version(), stamp, study)
-        self.notes.append(Counted(study, True, self.folder))
+        self.done = 0
+        kept = None if self._anew else find_kept(STUDY, self.folder, read_version(), Study)
+        if kept is not None:
+            self.notes.append(Counted(kept, True))
+        recording = Recording.open(self.folder)
+        if kept is None:
+            self._count(recording)
+        recording.scan_all()
+        self.recording = recording
 
-    def _read(self, recording: Recording, limit: int | None) -> Study:
-        from itx.report.lean import read_lean
+    def _count(self, recording: Recording) -> None:
+        from itx.report.lean import Line, read_lean, read_lines
+
+        stamp = stamp_run(self.folder)
+        if (self.folder / TRACES).stat().st_size > FIRST_BYTES:
+            recording.scan(FIRST)
+            lines = [Line(entry.line, entry.offset, entry.size) for entry in recording.entries[:FIRST]]
+            first = self._read(recording, read_lines(self.folder, recording.run, lines), NOT_YET)
+            self.notes.append(Counted(first, False))
+        rows = self._find_rows(self.folder, recording.run) if self._find_rows is not None else NOT_YET
+        study = self._read(recording, read_lean(recording), rows)
+        keep(STUDY, self.folder, read_version(), stamp, study)
+        self.notes.append(Counted(study, True))
+
+    def _read(self, recording: Recording, traces: Iterator[Trace], rows: Iterable[str] | str) -> Study:
         from itx.report.studying import read_study
 
         find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
-        traces = self._watch(islice(read_lean(recording), limit))
-        if self._find_rows is None or limit is not None:
-            return read_study(recording.run, traces, find)
-        return read_study(recording.run, traces, find, self._find_rows(self.folder, recording.run))
+        return read_study(recording.run, self._watch(traces), find, rows)
+
+    def _measure(self) -> None:
+        from itx.report.claims import Claims
+        from itx.report.lean import read_lean
+        from itx.report.studying import read_claims
+        from itx.runs.recording import Recording
+
+        stamp = stamp_run(self.folder)
+        found = None if self._anew else find_kept(CLAIMS, self.folder, read_version(), Claims)
+        if found is None:
+            recording = Recording.open(self.folder)
+            find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
+            found = read_claims(recording.run, self._watch(read_lean(recording)), find)
+            keep(CLAIMS, self.folder, read_version(), stamp, found)
+        self.notes.append(found)
 
     def _watch(self, traces: Iterator[Trace]) -> Iterator[Trace]:
         self.done = 0
@@ -148,6 +181,7 @@ class Reporter:
                 raise _ClosedError
             self.done += 1
             yield trace
+            self._closing.wait(REST_SECONDS)
 
 
 class _ClosedError(Exception):

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench import cli, compare, gguf, indexing, memory, opening, passes, perplexity, reduction, report, screen, tracing
+from tests.bench import (
+    cli,
+    compare,
+    gguf,
+    indexing,
+    memory,
+    opening,
+    passes,
+    perplexity,
+    reduction,
+    report,
+    reporting,
+    screen,
+    tracing,
+)
 from tests.bench.arms import Bar
 
 _ALL = [
@@ -216,6 +230,16 @@ _ALL = [
         limit=1,
         unit="GB",
         measure=partial(report.measure, what="memory"),
+    ),
+    Bar(
+        name="report-screen",
+        title="the report screen on the same run, from the key to its first figures, nothing counted before",
+        against="nothing",
+        how="alone",
+        limit=1,
+        unit="s",
+        measure=reporting.measure,
+        threads=1,
     ),
     Bar(
         name="gguf-perplexity",

@@ -11,7 +11,8 @@ import pytest
 from textual.pilot import Pilot
 
 from itx.report.study import Estimate, Study
-from itx.report.studying import open_study
+from itx.report.studying import open_claims, open_study
+from itx.report.verdicts import write_claims
 from itx.runs.recording import Recording
 from itx.tui.app import CompareApp
 from itx.tui.page_actions import REPORT
@@ -234,6 +235,20 @@ async def test_borrowing_is_shown_where_it_was_traced(tmp_path: Path) -> None:
         for width in (30, 77, 116):
             lines = write_borrowing(study, Writer(choose_palette(0), Signs()), width)
             assert all(line.cell_len <= max(width, 66) for line in lines)
+
+
+async def test_the_papers_statements_are_those_of_the_command(record: Record) -> None:
+    recording = record(("lora", "full"), words=40)
+    said = write_claims(recording.run, open_claims(recording), 116)
+    async with piloted(recording, (120, 200)) as (app, pilot):
+        screen = await open_report(app, pilot)
+        await go_to(screen, pilot, "claims")
+        await until(pilot, lambda: screen.claims is not None)
+        shown = [line.strip("│ ") for line in screen_text(app).splitlines()]
+        for line in said.splitlines():
+            assert line.strip() in shown
+        await pilot.press("tab", "shift+tab")
+        assert screen.section == "claims"
 
 
 async def test_help_explains_every_key(record: Record) -> None:

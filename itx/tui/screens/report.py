@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.content import Content
 
+from itx.records import Run
 from itx.report.study import PairStudy, ShiftedToken, Study
 from itx.text import sanitise
 from itx.tui import report_pages
@@ -31,13 +32,13 @@ from itx.tui.widgets.table import Table
 from itx.tui.wording import quote
 
 if TYPE_CHECKING:
-    pass
+    from itx.report.claims import Claims
 
 _OF_PAIRS = ("positions", "kinds", "curves", "tokens")
 WORDS = (
     ("shifted", "the scorer's rank of the token is beyond the marginal bound: what tuning changed"),
     ("[low, high]", "95 % interval: prompts are drawn again and again, and every figure counted anew"),
-    ("*", "fewer than 30 prompts stand behind the figure: its interval is not to be relied on"),
+    ("!", "fewer than 30 prompts stand behind the figure: its interval is not to be relied on"),
     ("own path", "each model's own response, scored by base"),
     ("shared path", "one response, read by several models: changed weights without changed paths"),
     ("KL on shifted", "the share of all divergence that lies on shifted tokens"),
@@ -67,6 +68,7 @@ class ReportScreen(PageScreen):
         """Whether Escape goes to the library, which the report was opened from."""
         self.reporter = Reporter(folder, find_rows)
         self.study: Study | None = None
+        self.claims: Claims | None = None
         self.header = Header(id="header")
         self.tabs = Tabs(palette)
         self.page = StudyPage(Writer(palette, signs))
@@ -119,13 +121,23 @@ class ReportScreen(PageScreen):
             note = reporter.notes.popleft()
             if isinstance(note, Counted):
                 self.study, self._whole = note.study, note.whole
+                self.claims = None
             elif isinstance(note, NotCounted):
                 self._message = str(note.error)
-        state = (id(self.study), self._message, reporter.recording is None, reporter.busy, reporter.done)
+            else:
+                self.claims = note
+        state = (
+            id(self.study),
+            id(self.claims),
+            self._message,
+            reporter.recording is None,
+            reporter.busy,
+            reporter.done // 10,
+        )
         if state != self._state:
-            drawn = self._state[:3]
+            drawn = self._state[:4]
             self._state = state
-            if state[:3] != drawn:
+            if state[:4] != drawn:
                 self._show()
             else:
                 self._show_header()
@@ -159,6 +171,10 @@ class ReportScreen(PageScreen):
         return pairs[self._pair % len(pairs)] if pairs else None
 
     @property
+    def _run(self) -> Run | None:
+        return self.reporter.recording.run if self.reporter.recording is not None else None
+
+    @property
     def _in_context(self) -> bool:
         return self.section == "tokens" and self.study is not None
 
@@ -175,7 +191,9 @@ class ReportScreen(PageScreen):
             self._show_examples()
             self.set_focus(self.tokens)
         else:
-            self.page.show(self.study, self.section, self._pair, self._message)
+            if self.section == "claims" and self.study is not None and self.claims is None:
+                self.reporter.measure_claims()
+            self.page.show(self.study, self.section, self._pair, self._message, self.claims, self._run)
             self.set_focus(self.page)
         self.tabs.show(self.pages, self.pages.index(self.section))
         self._show_titles()
@@ -215,7 +233,7 @@ class ReportScreen(PageScreen):
         parts = [Part("itx", strong), Part(" report ", self.palette.strong), Part(name, self.palette.faint)]
         reporter, right = self.reporter, []
         if reporter.busy:
-            done = f" {reporter.done:,} of {reporter.total:,}" if reporter.total > 1 else ""
+            done = f" {reporter.done:,}" if reporter.done else ""
             right.append(Part(f"{self.signs.running} counting{done}", self.palette.accent))
         if self.study is not None:
             first = "" if self._whole else "the first "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.style import Style
 from rich.text import Text
 
+from itx.records import Run
 from itx.report.study import Study
 from itx.text import sanitise
 from itx.tui import report_pages, report_words
@@ -16,7 +18,10 @@ from itx.tui.widgets.bars import Line
 from itx.tui.widgets.panel import Panel
 from itx.tui.wording import wrap_text
 
-PAGES = ("classes", "models", "positions", "kinds", "curves", "tokens", "patterns", "borrowing")
+if TYPE_CHECKING:
+    from itx.report.claims import Claims
+
+PAGES = ("classes", "models", "positions", "kinds", "curves", "tokens", "patterns", "borrowing", "claims")
 
 
 class Tabs(Line):
@@ -35,7 +40,8 @@ class Tabs(Line):
 
     def write(self, width: int) -> Text:
         """Return the line; where the names do not fit, the one that is shown, and how many there are."""
-        line = Text(" ")
+        needed = sum(len(page) + 2 for page in self.pages)
+        line = Text(" " if needed < width else "")
         for index, page in enumerate(self.pages):
             chosen = index == self.chosen
             line.append(f"[{page}]" if chosen else f" {page} ", self.palette.highlight if chosen else Style())
@@ -55,12 +61,23 @@ class StudyPage(Panel):
         self.pair = 0
         self.study: Study | None = None
         self.message = ""
+        self.claims: Claims | None = None
+        self.run: Run | None = None
 
-    def show(self, study: Study | None, page: str, pair: int, message: str) -> None:
-        """Show a page of a study for one pair; without a study, what to say."""
+    def show(
+        self,
+        study: Study | None,
+        page: str,
+        pair: int,
+        message: str,
+        claims: Claims | None = None,
+        run: Run | None = None,
+    ) -> None:
+        """Show a page of a study for one pair; without a study, what to say. ``claims`` come later than a study."""
         if page != self.page:
             self.scroll_to(y=0, animate=False)
         self.study, self.page, self.pair, self.message = study, page, pair, message
+        self.claims, self.run = claims, run
         self.redraw()
 
     def on_resize(self) -> None:
@@ -85,5 +102,7 @@ class StudyPage(Panel):
                 return report_pages.write_curves(study, self.pair, writer, width, self.view_height)
             case "patterns":
                 return report_words.write_patterns(study, writer, width)
-            case _:
+            case "borrowing":
                 return report_words.write_borrowing(study, writer, width)
+            case _:
+                return report_words.write_statements(self.run, self.claims, writer, width)
