@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
 from pathlib import Path
 
+from itx.models.digest import digest_file
 from itx.models.reference import ADAPTER_CONFIG
 
 _CONFIGS = (ADAPTER_CONFIG, "config.json", "generation_config.json")
-_BLOCK = 1 << 20
 
 
 def list_decisive(folder: Path, weights: Sequence[Path], *, trust_remote_code: bool) -> list[Path]:
@@ -33,16 +32,5 @@ def fingerprint_files(files: Sequence[Path], stopped: Callable[[], bool] = lambd
     """
     lines = hashlib.sha256()
     for path in files:
-        lines.update(f"{_digest(path, stopped)}  {path.name}\n".encode())
+        lines.update(f"{digest_file(path, stopped)}  {path.name}\n".encode())
     return f"sha256:{lines.hexdigest()}"
-
-
-def _digest(path: Path, stopped: Callable[[], bool]) -> str:
-    digest = hashlib.sha256()
-    block = memoryview(bytearray(_BLOCK))
-    with path.open("rb", buffering=0) as file:
-        while size := file.readinto(block):
-            if stopped():
-                raise CancelledError
-            digest.update(block[:size])
-    return digest.hexdigest()

@@ -198,8 +198,8 @@ def _score(mine: _Side, side: _Side, token: int | None) -> _Scored:
 
 
 def reduce_rows(
-    author: NDArray[np.floating],
-    scorers: Sequence[NDArray[np.floating]],
+    author: Sequence[NDArray[np.floating]] | NDArray[np.floating],
+    scorers: Sequence[Sequence[NDArray[np.floating]] | NDArray[np.floating]],
     ids: Sequence[int],
     width: int,
     pool: Executor | None = None,
@@ -231,7 +231,17 @@ def reduce_rows(
     return Reduction(own, scores)
 
 
+class _Stack(list[NDArray[np.float32]]):
+    """Single rows as one block, none of them copied: a row of a large vocabulary has a megabyte."""
+
+
+def _list(rows: Rows) -> _Stack | NDArray[np.float32]:
+    return rows if isinstance(rows, _Stack) else _array(rows)
+
+
 def _array(rows: Rows) -> NDArray[np.float32]:
+    if isinstance(rows, _Stack):
+        return np.stack(rows)
     if not isinstance(rows, np.ndarray):
         raise TypeError(f"rows of another engine must be adopted first, not {type(rows).__name__}")
     return rows
@@ -245,15 +255,15 @@ class NumpyArithmetic:
 
     def stack(self, parts: Sequence[Rows]) -> Rows:
         """Return the parts' rows as one block."""
-        return np.concatenate([_array(part) for part in parts])
+        return _Stack(row for part in parts for row in _list(part))
 
     def argmax(self, rows: Rows) -> int:
         """Return the id with the highest logit of the last row; of equals the lowest id."""
-        return int(_array(rows)[-1].argmax())
+        return int(_list(rows)[-1].argmax())
 
     def row(self, rows: Rows) -> NDArray[np.float64]:
         """Return the last row as float64."""
-        last: NDArray[np.float64] = _array(rows)[-1].astype(np.float64)
+        last: NDArray[np.float64] = _list(rows)[-1].astype(np.float64)
         return last
 
     def export(self, rows: Rows) -> NDArray[np.float32]:
@@ -262,8 +272,8 @@ class NumpyArithmetic:
 
     def adopt(self, rows: Rows, source: Arithmetic) -> Rows:
         """Return another engine's rows as arrays."""
-        return rows if isinstance(rows, np.ndarray) else source.export(rows)
+        return rows if isinstance(rows, np.ndarray | _Stack) else source.export(rows)
 
     def reduce(self, author: Rows, scorers: Sequence[Rows], ids: Sequence[int], width: int) -> Reduction:
         """Reduce the rows that predict ``ids``; see the contract."""
-        return reduce_rows(_array(author), [_array(rows) for rows in scorers], ids, width, self._pool)
+        return reduce_rows(_list(author), [_list(rows) for rows in scorers], ids, width, self._pool)

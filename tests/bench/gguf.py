@@ -34,7 +34,7 @@ PROMPT = Prompt(id="1", prompt=QUESTION)
 GEMMA = "Gemma 3 270M Q4_K_M, V 262,144"
 SMOLLM = "SmolLM2-135M-Instruct Q4_1, V 49,152"
 LARGE_VOCABULARY = 100_000
-POSITIONS = 1024
+POSITIONS = 256
 """Room of a bare context: that of itx's first one."""
 
 

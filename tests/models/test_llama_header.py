@@ -18,7 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from itx.errors import WeightsError
-from itx.models.llama.aborts import check_model
+from itx.models.llama.aborts import check_model, check_vocabulary
 from itx.models.llama.header import (
     _BLOCKS,
     FILE_TYPES,
@@ -57,10 +57,11 @@ def read(folder: Path, data: bytes) -> Header | None:
     path.write_bytes(data)
     try:
         header = read_header(path)
-        header.texts("tokenizer.ggml.tokens")
+        list(header.texts("tokenizer.ggml.tokens"))
         header.numbers("tokenizer.ggml.scores")
         find_quantization(header.metadata, header.tensors)
         check_model(header)
+        check_vocabulary(header)
     except WeightsError as error:
         assert str(path) in error.cause
         assert error.remedy
@@ -199,7 +200,8 @@ def test_it_reads_what_the_gguf_package_reads(
             assert found == contents
             assert type(found) is type(contents)
         elif field.types[-1] is GGUFValueType.STRING:
-            assert header.texts(name) == header.texts(name) == contents
+            texts = header.texts(name)
+            assert list(texts) == [texts[place] for place in range(len(texts))] == texts[:] == contents
             assert len(header.raw(name)) == sum(8 + len(text.encode()) for text in contents)
         else:
             assert header.numbers(name).tolist() == contents
@@ -298,17 +300,20 @@ def test_what_llama_cpp_aborts_on_is_refused_before(tmp_path: Path, name: str) -
     header = read_header(write(tmp_path / "m.gguf"))
     with pytest.raises(WeightsError) as caught:
         check_model(header)
+        check_vocabulary(header)
     assert said in caught.value.cause
     assert str(header.path) in caught.value.cause
 
 
 def test_a_sound_model_is_not_refused(tmp_path: Path) -> None:
-    check_model(read_header(ggufs.write_model(tmp_path / "m.gguf", ggufs.draw_tensors(SMALL), SMALL)))
+    sound = read_header(ggufs.write_model(tmp_path / "m.gguf", ggufs.draw_tensors(SMALL), SMALL))
+    check_model(sound)
+    check_vocabulary(sound)
     mixture = {"llama.expert_count": 4, "llama.expert_used_count": 2, "llama.rope.scaling.type": "yarn"}
     check_model(read_header(ggufs.write_model(tmp_path / "e.gguf", ggufs.draw_tensors(SMALL), SMALL, extra=mixture)))
     # Tokens without a text get one from llama.cpp.
     empty = vocabulary(lambda tokens: rename(301, "")(rename(300, "")(tokens)))
-    check_model(read_header(empty(tmp_path / "v.gguf")))
+    check_vocabulary(read_header(empty(tmp_path / "v.gguf")))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ import pytest
 from gguf import GGUFWriter
 
 from itx.errors import WeightsError
+from itx.models import digest
+from itx.models.llama import load
+from itx.models.llama.header import Header
 from itx.models.llama.load import LlamaLoader
 from itx.models.options import Options
 from itx.models.reference import parse_reference
@@ -20,6 +24,7 @@ from tests.support.ggufs import draw_lora, draw_tensors, write_lora, write_model
 
 _LOAD = """
 import sys
+import time
 from itx.models.llama.library import load_library
 from itx.models.llama.weights import Adapter, Weights
 from itx.models.llama.header import read_header
@@ -99,3 +104,28 @@ def test_control_c_ends_loading_and_prints_nothing(base: Path, capfd: pytest.Cap
         LlamaLoader(Options(threads=1), press).load(parse_reference(str(base), "base", {}))
     assert pressed
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_vocabulary_is_checked_until_its_file_was_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write_model(tmp_path / "large.gguf", draw_tensors(), extra={"general.description": "x" * (1 << 20)})
+    checked: list[Path] = []
+    original = load.check_vocabulary
+
+    def check(header: Header) -> None:
+        checked.append(header.path)
+        original(header)
+
+    monkeypatch.setattr(load, "check_vocabulary", check)
+    reference = parse_reference(str(path), "base", {})
+    now = time.time()
+    fingerprints = set()
+    for later in (0, 60, 60, 60):
+        monkeypatch.setattr(digest.time, "time", lambda later=later: now + later)
+        engine = LlamaLoader(Options(threads=1), ignore).load(reference)
+        fingerprints.add(engine.fingerprint)
+    assert checked == [path, path], "once while the file is too new to be remembered, and once after"
+    assert len(fingerprints) == 1
+    path.write_bytes(path.read_bytes())
+    LlamaLoader(Options(threads=1), ignore).load(reference)
+    assert len(checked) == 3

@@ -26,7 +26,10 @@ _EMBEDDING: Final = "token_embd.weight"
 
 
 def check_model(header: Header) -> None:
-    """Raise WeightsError where llama.cpp would abort on a model's file, or where the model predicts no next token."""
+    """Raise WeightsError where llama.cpp would abort on a model's file, or where the model predicts no next token.
+
+    Its vocabulary has a check of its own: ``check_vocabulary``.
+    """
     named = header.architecture
     if header.metadata.get(f"{named}.attention.causal") is False or header.metadata.get(_MODEL) == "bert":
         raise WeightsError(
@@ -34,7 +37,6 @@ def check_model(header: Header) -> None:
         )
     _check_numbers(header)
     _check_experts(header)
-    _check_vocabulary(header)
 
 
 def check_adapter(header: Header) -> None:
@@ -95,13 +97,17 @@ def _largest(header: Header, name: str) -> int:
     return header.number(name) or 0
 
 
-def _check_vocabulary(header: Header) -> None:
-    pieces = header.pieces(_TOKENS)
-    named = [piece for piece in pieces if piece]
-    known = set(named)
-    if len(known) < len(named):
-        _refuse(header, f"{len(named) - len(known)} of its tokens are written as others are")
-    if pieces and header.metadata.get(_MODEL) == "llama":
+def check_vocabulary(header: Header) -> None:
+    """Raise WeightsError where llama.cpp would abort on a model's vocabulary. This reads all of it."""
+    known: set[bytes] = set()
+    named = 0
+    for piece in header.texts(_TOKENS).spell():
+        if piece:
+            known.add(piece)
+            named += 1
+    if len(known) < named:
+        _refuse(header, f"{named - len(known)} of its tokens are written as others are")
+    if known and header.metadata.get(_MODEL) == "llama":
         lacking = next((byte for byte in range(256) if not known & {b"<0x%02X>" % byte, bytes([byte])}), None)
         if lacking is not None:
             _refuse(header, f"its vocabulary has no token for the byte <0x{lacking:02X}>")

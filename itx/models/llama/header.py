@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itx.errors import WeightsError
+from itx.models.llama.texts import Texts
 
 MAGIC: Final = b"GGUF"
 _VERSIONS = (2, 3)
@@ -73,7 +74,6 @@ class Header:
         self._at = 0
         self.metadata: dict[str, Any] = {}
         self.tensors: list[Tensor] = []
-        self._pieces: dict[str, list[bytes]] = {}
 
     @property
     def architecture(self) -> str:
@@ -91,20 +91,17 @@ class Header:
         found = self.metadata.get(f"{self.architecture}.{name}")
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
-    def pieces(self, name: str) -> list[bytes]:
-        """Return an array of texts as bytes, and keep them until they are asked for as texts; empty where none is."""
+    def texts(self, name: str) -> Texts:
+        """Return an array of texts, each read from the file when it is asked for; empty where there is none."""
         array = self.metadata.get(name)
         if not isinstance(array, Array) or array.kind != _STRING:
-            return []
-        if name not in self._pieces:
-            self._pieces[name] = self._read_texts(array)
-        return self._pieces[name]
+            return Texts(self._block, 0, 0, 0)
+        return Texts(self._block, array.start, array.end, array.length)
 
-    def texts(self, name: str) -> list[str]:
-        """Return an array of texts; empty where there is none."""
-        found = self.pieces(name)
-        self._pieces.pop(name, None)
-        return [text.decode("utf-8", "replace") for text in found]
+    def release(self) -> None:
+        """Give back the memory of what was read of the file; it is read again where it is needed."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._block.madvise(mmap.MADV_DONTNEED)
 
     def numbers(self, name: str) -> NDArray[np.generic]:
         """Return an array of numbers; empty where there is none."""
@@ -113,21 +110,10 @@ class Header:
             return np.zeros(0, np.int32)
         return np.frombuffer(self._block[array.start : array.end], dtype=f"<{_SCALARS[array.kind]}")
 
-    def raw(self, name: str) -> bytes:
+    def raw(self, name: str) -> memoryview:
         """Return the bytes of an array, as they stand in the file; none where there is none."""
         array = self.metadata.get(name)
-        return self._block[array.start : array.end] if isinstance(array, Array) else b""
-
-    def _read_texts(self, array: Array) -> list[bytes]:
-        # A quarter of a million of them: the block is copied once, for slices of bytes are cheaper than a map's.
-        read: Callable[..., tuple[int]] = struct.Struct("<Q").unpack_from
-        block, at = self._block[array.start : array.end], 0
-        found = []
-        for _ in range(array.length):
-            start = at + 8
-            at = start + read(block, at)[0]
-            found.append(block[start:at])
-        return found
+        return memoryview(self._block)[array.start : array.end] if isinstance(array, Array) else memoryview(b"")
 
     # Reading
 

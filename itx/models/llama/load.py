@@ -8,13 +8,14 @@ from pathlib import Path
 from threading import Event
 
 from itx.errors import MemoryExhaustedError, UsageError, WeightsError
+from itx.models.digest import recall_digest, remember_check
 from itx.models.fingerprint import fingerprint_files
-from itx.models.llama.aborts import check_adapter, check_model
+from itx.models.llama.aborts import check_adapter, check_model, check_vocabulary
 from itx.models.llama.engine import TEMPLATE, LlamaEngine
 from itx.models.llama.header import Header, read_header
 from itx.models.llama.library import load_library
 from itx.models.llama.vocabulary import GgufVocabulary
-from itx.models.llama.weights import Adapter, Weights
+from itx.models.llama.weights import Adapter, Weights, trim_memory
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference
 
@@ -35,22 +36,28 @@ class LlamaLoader:
         path = Path(reference.place)
         self._tell(f"loading {reference.name}", 0, 0)
         header = read_header(path)
-        check = check_adapter if header.is_adapter else check_model
-        check(header)
-        load_library()
         size = path.stat().st_size
         check_memory(path, size)
         stopped = Event()
         with ThreadPoolExecutor(1) as pool:
             try:
                 fingerprint = pool.submit(fingerprint_files, [path], stopped.is_set)
+                loaded = f"loaded by llama-cpp-python {load_library().__version__}"
                 if header.is_adapter:
+                    check_adapter(header)
                     engine = self._load_adapter(reference, header)
                 else:
+                    check_model(header)
+                    known = recall_digest(path)
+                    if known is None or loaded not in known.passed:
+                        check_vocabulary(header)
                     engine = self._load_model(reference, header, size)
                 engine.fingerprint = fingerprint.result()
             finally:
                 stopped.set()
+        remember_check(path, loaded)
+        header.release()
+        trim_memory()
         self._tell(f"loading {reference.name}", size, size)
         if reference.name == "base" and not header.is_adapter:
             self._base = engine

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from itx.errors import WeightsError
+from itx.models.llama.texts import Numbered
 from itx.models.llama.weights import Weights
 from itx.models.spelling import BytesDecoder, name_bytes
 
@@ -45,13 +46,13 @@ class GgufVocabulary:
         """The ids that end a response: EOS, and every marker that llama.cpp knows to end a turn."""
         library, vocabulary = self._library, self._weights.vocabulary
         named = {int(library.llama_vocab_eos(vocabulary)), int(library.llama_vocab_eot(vocabulary))}
-        candidates = (self.added | named) & set(range(self.size))
+        candidates = [token for token in self.added | named if 0 <= token < self.size]
         return frozenset(token for token in candidates if library.llama_vocab_is_eog(vocabulary, token))
 
     @cached_property
     def symbols(self) -> Mapping[int, str]:
         """Every id as the file writes it."""
-        return dict(enumerate(self._header.texts("tokenizer.ggml.tokens")))
+        return Numbered(self._header.texts("tokenizer.ggml.tokens"))
 
     @cached_property
     def variables(self) -> Mapping[str, str]:
@@ -69,6 +70,7 @@ class GgufVocabulary:
         digest = hashlib.sha256()
         for name in _HASHED:
             digest.update(self._header.raw(f"tokenizer.ggml.{name}"))
+        self._header.release()
         return f"sha256:{digest.hexdigest()}"
 
     def encode(self, text: str) -> list[int]:
