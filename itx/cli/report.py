@@ -94,7 +94,7 @@ def read_responses(folder: Path, run: Run, named: str | None, columns: dict[str,
     if named is None and run.data is None:
         return "the run names none"
     places = [named] if named is not None else _list_places(folder, run)
-    reason = ""
+    reason = "" if places else "it is no file where the run names it"
     for place in places:
         try:
             fingerprint = _fingerprint(place)
@@ -114,8 +114,12 @@ def read_responses(folder: Path, run: Run, named: str | None, columns: dict[str,
 
 
 def _list_places(folder: Path, run: Run) -> list[str]:
+    """Return where a file may be that a run names: here, or beside the run.
+
+    Only a file: the run may be a stranger's, and its folder any folder of this machine.
+    """
     reference = run.data.reference if run.data is not None else ""
-    return [reference, str(folder / reference)]
+    return [str(place) for place in (Path(reference), folder / reference) if place.is_file()]
 
 
 def _fingerprint(reference: str) -> str:

@@ -179,7 +179,11 @@ def _show_buckets(title: str, pairs: Sequence[PairStudy]) -> Section:
             rows.append([row[0].label, *cells, *(say_divergence(bucket.shares.kl) for bucket in row)])
         header = [first, *(f"{name}: shifted %" for name in names), *(f"{name}: mean KL" for name in names)]
         tables.append(Table(header=header, rows=rows, numbers=list(range(1, len(header)))))
-    return Section(title=title, tables=tables)
+    notes = [
+        "Means weigh every position alike. Of a response that was cut, parts are parts of what there is. Kinds of word "
+        "go by word lists, which --words replaces."
+    ]
+    return Section(title=title, notes=notes, tables=tables)
 
 
 def _say_shifted(shares: Shares) -> str:

@@ -147,6 +147,17 @@ def test_the_tuning_data_is_read_where_it_is_the_runs(itx: Caller, traced: Path,
     assert itx("report", traced, "--data", tmp_path / "none.jsonl").code == 2
 
 
+def test_a_folder_that_only_the_run_names_is_not_read(itx: Caller, traced: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (traced / "rows.jsonl").rename(tmp_path / "folder" / "rows.jsonl")
+    run = json.loads((traced / "run.json").read_bytes())
+    run["data"]["reference"] = str(tmp_path / "folder")
+    (traced / "run.json").write_text(json.dumps(run))
+    assert json.loads(itx("report", traced, "--json").out)["study"]["patterns"]["data"] is None
+    named = json.loads(itx("report", traced, "--json", "--data", tmp_path / "folder").out)["study"]["patterns"]
+    assert named["data"]["rows"] == len(RESPONSES)
+
+
 def test_own_word_lists(itx: Caller, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What --words sets is for a process, which here is the tests'.
     monkeypatch.setenv("ITX_WORDS", "")
