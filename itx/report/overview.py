@@ -55,7 +55,7 @@ def _draw_section(section: Section, width: int, ascii_only: bool) -> Iterator[st
         yield from lay_table(table, width)
     for plot in section.plots:
         yield cut(_plain(plot.title), width)
-        yield from plot_text(plot.values, width, _HEIGHT, ascii_only)
+        yield from plot_text([value or 0.0 for value in plot.values], width, _HEIGHT, ascii_only)
 
 
 def lay_table(table: Table, width: int) -> Iterator[str]:

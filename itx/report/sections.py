@@ -42,11 +42,11 @@ class Table(Record, frozen=True, kw_only=True):
 
 
 class Plot(Record, frozen=True, kw_only=True):
-    """Values by position; ``name`` is fit for a file's name."""
+    """Values by position, None where there is no figure; ``name`` is fit for a file's name."""
 
     name: str
     title: str
-    values: list[float]
+    values: list[float | None]
 
 
 class Section(Record, frozen=True, kw_only=True):
@@ -208,7 +208,7 @@ def list_plots(pair: PairStudy) -> list[Plot]:
         Plot(
             name=f"{name}-{pair.author}-{pair.scorer}",
             title=f"{title} (n from {max(curve.counts)} to {min(curve.counts)})",
-            values=[0.0 if value is None else value for value in values],
+            values=values,
         )
         for name, title, values in drawn
         if any(value is not None for value in values)

@@ -13,10 +13,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 32, 28
 _STYLE = "font-family='sans-serif' font-size='12' fill='#333'"
 
 
-def write_svg(title: str, values: Sequence[float]) -> str:
-    """Return a picture of values that are not negative, by position from 0; without any it says so."""
+def write_svg(title: str, values: Sequence[float | None]) -> str:
+    """Return a picture of values that are not negative, by position from 0; without any it says so.
+
+    The line leads over a position without a value.
+    """
     shown = escape(sanitise(title, keep_newlines=False), quote=True)
-    top = max(values, default=0.0)
+    known = [(place, value) for place, value in enumerate(values) if value is not None]
+    top = max((value for _, value in known), default=0.0)
     across, down = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     foot = _TOP + down
     parts = [
@@ -26,13 +30,12 @@ def write_svg(title: str, values: Sequence[float]) -> str:
         f"<text x='{_LEFT}' y='18' {_STYLE}>{shown}</text>",
         f"<path d='M{_LEFT} {_TOP}V{foot}H{_WIDTH - _RIGHT}' fill='none' stroke='#333'/>",
     ]
-    if not values:
+    if not known:
         parts.append(f"<text x='{_LEFT + 8}' y='{_TOP + 20}' {_STYLE}>n = 0</text>")
     else:
         step = across / max(len(values) - 1, 1)
         points = [
-            f"{_LEFT + place * step:.1f},{foot - (value / top * down if top else 0):.1f}"
-            for place, value in enumerate(values)
+            f"{_LEFT + place * step:.1f},{foot - (value / top * down if top else 0):.1f}" for place, value in known
         ]
         if len(points) == 1:
             x, y = points[0].split(",")
