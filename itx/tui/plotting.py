@@ -57,7 +57,7 @@ class Writer:
         """Return a figure, its interval, and a sign where few prompts stand behind it; ``n = 0`` where none does."""
         if estimate.value is None:
             return Text(ABSENT if estimate.count else "n = 0", style=self.palette.faint)
-        text = Text(f"{say(estimate.value).strip():>{width}}{unit}", style=self.palette.strong)
+        text = Text().append(f"{say(estimate.value).strip():>{width}}{unit}", self.palette.strong)
         if estimate.low is not None and estimate.high is not None:
             low, high = (say(value).strip().rjust(width) for value in (estimate.low, estimate.high))
             text.append(f" [{low}, {high}]", self.palette.faint)
@@ -81,17 +81,16 @@ class Writer:
         if estimate.low is not None and estimate.high is not None:
             for cell in range(place(estimate.low), place(estimate.high) + 1):
                 cells[cell] = self.signs.line
-        point = place(estimate.value)
-        cells[point] = self.signs.point
-        line = Text("".join(cells), style=self.palette.faint)
-        line.stylize(self.palette.alert, point, point + 1)
-        return line
+        point, faint = place(estimate.value), self.palette.faint
+        line = Text().append("".join(cells[:point]), faint).append(self.signs.point, self.palette.alert)
+        return line.append("".join(cells[point + 1 :]), faint)
 
     # Lines
 
     def heading(self, title: str, remark: str = "", width: int = 0) -> Text:
         """Return the line above a part of a page."""
-        line = Text(cut(title, width or len(title), self.signs.ellipsis), style=self.palette.accent + Style(bold=True))
+        said = cut(title, width or len(title), self.signs.ellipsis)
+        line = Text().append(said, self.palette.accent + Style(bold=True))
         return (
             line.append(f"  {cut(remark, width - line.cell_len - 2, self.signs.ellipsis)}", self.palette.faint)
             if (remark and width - line.cell_len > 8)
@@ -121,7 +120,7 @@ class Writer:
         while needed() > width and any(ranks[index] for index in kept):
             kept.remove(max((index for index in kept if ranks[index]), key=lambda index: (ranks[index], index)))
         first = max(4, min(cells[0], width - sum(cells[index] + GAP for index in kept[1:])))
-        lines = [Text(cut(head[0], first).ljust(first), style=self.palette.faint)]
+        lines = [Text().append(cut(head[0], first).ljust(first), self.palette.faint)]
         for index in kept[1:]:
             lines[0].append(" " * GAP + head[index].rjust(cells[index]), self.palette.faint)
         for row in rows:
@@ -133,12 +132,11 @@ class Writer:
 
     def fit(self, text: Text, width: int) -> Text:
         """Return a text in exactly ``width`` cells."""
-        line = text.copy()
+        line = Text().append_text(text)  # its own style is not that of what is written behind it
         if line.cell_len > width:
-            style = line.style
-            line = Text(cut(text.plain, width, self.signs.ellipsis), style=text.spans[0].style if text.spans else style)
-        line.append(" " * (width - line.cell_len))
-        return line
+            style = line.spans[0].style if line.spans else ""
+            line = Text().append(cut(text.plain, width, self.signs.ellipsis), style)
+        return line.append(" " * (width - line.cell_len))
 
     def beside(self, blocks: Sequence[Sequence[Text]], widths: Sequence[int], gap: int = 4) -> list[Text]:
         """Return blocks of lines side by side."""
@@ -162,7 +160,7 @@ class Writer:
         lines = []
         for index, row in enumerate(rows):
             label = peak if index == 0 else "0" if index == len(rows) - 1 else ""
-            lines.append(Text(f"{label:>{margin - 1}} ", style=self.palette.faint).append(row, Style()))
+            lines.append(Text().append(f"{label:>{margin - 1}} ", self.palette.faint).append(row))
         last = str(len(numbers) - 1)
         axis = "0" + last.rjust(max(0, len(spans) - 1)) if len(spans) > len(last) + 1 else "0"
         return [*lines, Text(" " * margin + axis, style=self.palette.faint)]

@@ -159,7 +159,7 @@ def write_borrowing(study: Study, writer: Writer, width: int) -> list[Text]:
 def _say_interval(value: float | None, low: float | None, high: float | None, writer: Writer) -> Text:
     if value is None:
         return Text(ABSENT, style=writer.palette.faint)
-    text = Text(f"{value:+6.2f}", style=writer.palette.strong)
+    text = Text().append(f"{value:+6.2f}", writer.palette.strong)
     if low is not None and high is not None:
         text.append(f" [{low:+6.2f}, {high:+6.2f}]", writer.palette.faint)
     return text

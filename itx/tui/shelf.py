@@ -114,8 +114,8 @@ def _count(row: RunRow, what: str) -> int | None:
 
 
 RUN_COLUMNS: tuple[Column[RunRow], ...] = (
-    Column("run", 14, lambda row: row.name.casefold(), lambda row: row.name, 0, share=3, down=False),
-    Column("tuned", 9, lambda row: row.models.casefold(), lambda row: row.models, 7, share=2, down=False),
+    Column("run", 20, lambda row: row.name.casefold(), lambda row: row.name, 0, share=3, down=False),
+    Column("tuned", 11, lambda row: row.models.casefold(), lambda row: row.models, 7, share=2, down=False),
     Column("date", 10, lambda row: row.date, lambda row: row.date[:10], 4),
     Column("prompts", 8, lambda row: _count(row, "prompts"), lambda row: f"{_count(row, 'prompts') or 0:,}", 3),
     Column(
@@ -141,7 +141,7 @@ PROMPT_COLUMNS: tuple[Column[PromptRow], ...] = (
     Column("#", 4, lambda row: row.number, lambda row: f"{row.number:,}", 0, down=False),
     Column(
         "prompt",
-        20,
+        30,
         lambda row: row.figures.prompt.casefold(),
         lambda row: row.figures.prompt,
         0,

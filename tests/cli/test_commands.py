@@ -12,6 +12,7 @@ import pytest
 from itx.records import Trace
 from itx.runs.recording import Recording
 from tests.cli.calling import Outcome, call
+from tests.support.traces import build_run, build_traces, write_run
 
 Caller = Callable[..., Outcome]
 
@@ -177,3 +178,22 @@ def test_a_line_cut_short_is_said_and_left_out(itx: Caller, recorded: Path) -> N
     cut = itx("report", recorded, "--json")
     assert "cut short" in cut.err
     assert json.loads(cut.out)["models"]["full"]["positions"] == before
+
+
+def test_the_library_without_a_screen_lists_every_run(itx: Caller, tmp_path: Path, state: Path) -> None:
+    nothing = itx("open")
+    assert nothing.code == 1
+    assert "itx demo" in nothing.err
+    run = build_run(("lora",))
+    folder = write_run(tmp_path / "shelf" / "new", run, build_traces(run))
+    write_run(state / "runs" / "old", build_run(created="2026-11-20T10:00:00Z"), [])
+    shares = json.loads(itx("report", folder, "--json").out)["models"]["lora"]
+    for words in ([], [tmp_path / "shelf"]):
+        listed = itx("open", *words)
+        assert listed.code == 0
+        lines = listed.out.splitlines()
+        assert len(lines) == 1 + len(words)
+        assert str(state / "runs" / "old") in lines[-1]
+    assert f"{100 * shares['shifted']:.1f} % shifted" in lines[0]
+    assert str(folder) in lines[0]
+    assert itx("open", tmp_path / "shelf", "--data", tmp_path).code == 2

@@ -61,7 +61,7 @@ class Examples(Panel, can_focus=False):
         token, faint = self.token, self.palette.faint
         if token is None or self.pair is None:
             return []
-        head = Text(quote(token.piece), style=self.palette.strong)
+        head = Text().append(quote(token.piece), self.palette.strong)
         head.append(f"  shifted {token.shifted:,} of {say_count(token.count, 'time')} for {self.pair.scorer}", faint)
         lines = [*wrap_text(head, width), Text()]
         if self.recording is None:
@@ -81,7 +81,7 @@ class Examples(Panel, can_focus=False):
         except ItxError as error:
             return wrap_text(Text(sanitise(error.cause), style=self.palette.alert), width)
         response = trace.response(self.pair.author)
-        mark = Text(f"{self.signs.chosen if chosen else ' '} ", style=self.palette.accent)
+        mark = Text().append(f"{self.signs.chosen if chosen else ' '} ", self.palette.accent)
         asked = cut(trace.prompt, max(4, width - 2), self.signs.ellipsis)
         lines = [mark.append(asked, self.palette.highlight if chosen else Style())]
         if response is None or place.position >= len(response.ids):
@@ -109,7 +109,7 @@ class Examples(Panel, can_focus=False):
         assert self.pair is not None
         score = response.scores.get(self.pair.scorer)
         faint = self.palette.faint
-        said = Text(f"token {position:,}", style=faint)
+        said = Text().append(f"token {position:,}", faint)
         if score is None or position >= len(score.rank):
             return said
         said.append(f"  rank {say_rank(score.rank[position])}", faint)

@@ -23,6 +23,14 @@ def say_path(folder: Path) -> str:
         return str(folder)
 
 
+_FIGURE, _LEAST = 9, 12
+"""Cells of a figure, and the least of a model's name."""
+
+
+def _measure(parts: list[tuple[str, str]]) -> int:
+    return sum(_FIGURE + 1 + len(what) for _, what in parts)
+
+
 class RunFacts(Panel, can_focus=False):
     """What is known of the run that is marked: how it was made, and each tuned model's figures."""
 
@@ -69,23 +77,25 @@ class RunFacts(Panel, can_focus=False):
         assert run is not None
         assert figures is not None
         names = [f"{model.name}: {METHODS[model.method]}" if model.method else model.name for model in run.tuned]
-        column = max(8, min(max(map(len, names)), width - 54))
+        longest = max(map(len, names))
         lines = []
         for model, name in zip(run.tuned, names, strict=True):
             tally = figures.tally(model.name)
-            line = Text(pad(cut(name, column, self.signs.ellipsis), column), style=self.palette.strong)
-            if not tally.responses:
-                lines.append(Text.assemble(line, ("  no responses", self.palette.faint)))
-                continue
             share, kl, rate = tally.shifted_share, tally.kl_mean, tally.borrowed_share
             parts = [
                 (f"{100 * share:.1f} %" if share is not None else "n/a", "shifted"),
                 (say_nats(kl, tally.exact), "mean KL"),
-                (f"{tally.length_mean or 0:.0f}", "tokens"),
                 *([(f"{100 * rate:.1f} %", "borrowed")] if rate is not None else []),
+                (f"{tally.length_mean or 0:.0f}", "tokens"),
             ]
-            said = Text()
+            while len(parts) > 1 and _measure(parts) > width - min(_LEAST, longest):
+                parts.pop()
+            column = max(4, min(longest, width - _measure(parts)))
+            line = Text().append(pad(cut(name, column, self.signs.ellipsis), column), self.palette.strong)
+            if not tally.responses:
+                lines.append(line.append("  no responses", self.palette.faint))
+                continue
             for figure, what in parts:
-                said.append(f"{figure:>9} ").append(what, self.palette.faint)
-            lines.append(Text.assemble(line, said))
+                line.append(f"{figure:>{_FIGURE}} ").append(what, self.palette.faint)
+            lines.append(line)
         return lines

@@ -47,7 +47,7 @@ class Tabs(Line):
             line.append(f"[{page}]" if chosen else f" {page} ", self.palette.highlight if chosen else Style())
         if line.cell_len <= width:
             return line
-        line = Text(f" [{self.pages[self.chosen]}]", style=self.palette.highlight)
+        line = Text().append(f" [{self.pages[self.chosen]}]", self.palette.highlight)
         return line.append(f" {self.chosen + 1} of {len(self.pages)}", self.palette.faint)
 
 
