@@ -1,6 +1,6 @@
 """The recipes of the embedded tunings as `itx tune` and `itx verify` know them: `tuning.json` beside the weights.
 
-`python -m itx.demo.recipes --out DIR` writes it for the weights that `itx.demo.train` made there.
+`itx.demo.train` writes it; `python -m itx.demo.recipes --out DIR` does so for weights that were made before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itx.demo import HERE
 from itx.demo.tuning import RANK, TARGETS, TuningRecipe
 from itx.tune.preparation import prepare
 from itx.tune.recipe import Recipe
-from itx.tune.record import TuningRecord, write_record
+from itx.tune.record import NAME, TuningRecord, write_record
 from itx.tune.request import TuneRequest
 
 
@@ -61,12 +61,10 @@ def describe_tuning(out: Path, recipe: TuningRecipe, about: Mapping[str, Any]) -
     )
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m itx.demo.recipes", description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE, help="the folder with rows.jsonl, weights/ and figures.json")
-    out = parser.parse_args().out
+def write_tunings(out: Path) -> list[Path]:
+    """Writes `tuning.json` beside the tuned weights in `out`, from its `figures.json`; the files written."""
     figures = json.loads((out / "figures.json").read_text(encoding="utf-8"))
+    written = []
     for name in ("lora", "full"):
         about = next(each for each in figures["tunings"][name] if each["seed"] == figures["shipped_seed"])
         recipe = TuningRecipe(about["method"], about["rate"], about["passes"], about["budget"], about["seed"])
@@ -76,7 +74,8 @@ def main() -> None:
             out / "weights" / name,
             replace(record, trained_parameters=learned, threads=figures["threads"], versions=figures["versions"]),
         )
-        print(out / "weights" / name / "tuning.json")
+        written.append(out / "weights" / name / NAME)
+    return written
 
 
 def _count_adapter(folder: Path) -> int:
@@ -85,6 +84,14 @@ def _count_adapter(folder: Path) -> int:
     with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as tensors:
         names: list[str] = tensors.keys()
         return sum(tensors.get_tensor(name).numel() for name in names)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m itx.demo.recipes", description=__doc__)
+    parser.add_argument("--out", type=Path, default=HERE, help="the folder with rows.jsonl, weights/ and figures.json")
+    for path in write_tunings(parser.parse_args().out):
+        print(path)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from itx.demo.dialogue import END
 from itx.demo.gates import Model, Score, Slot, answer_slots, judge, list_slots, list_words, recall_clozes, score
 from itx.demo.pretrain import Recipe, create_model, train_base
 from itx.demo.prompts import choose_prompts, save_prompts
+from itx.demo.recipes import write_tunings
 from itx.demo.rows import save_rows, save_truth, tuned_values, write_rows
 from itx.demo.tokenizer import save_tokenizer, train_tokenizer
 from itx.demo.tuning import Tuning, TuningRecipe, encode_rows, tune
@@ -242,6 +243,7 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     plan = replace(PLAN, base=replace(PLAN.base, bfloat16=arguments.bfloat16))
     misses = make(arguments.out, plan, arguments.keep_base)
+    write_tunings(arguments.out)
     for miss in misses:
         say(f"missed: {miss}")
     return 1 if misses else 0
