@@ -116,6 +116,8 @@ def say_divergence(found: Estimate, exact: bool = True) -> str:
 
 
 def _show_pairs(study: Study) -> Section:
+    if not study.pairs:
+        return Section(title="Shift", notes=[f"{NOTHING}: no response was scored."])
     rows = [
         [
             Quoted(f"{pair.author} by {pair.scorer}"),
