@@ -170,7 +170,8 @@ class CompareApp(App[int]):
         """Show a run from the library, at a prompt; the run that the library was opened from is gone back to."""
         folder = self.find_folder()
         if folder is not None and folder.resolve() == recording.folder.resolve():
-            self.leave_library()
+            while self.screen is not self.compare:
+                self.pop_screen()
         else:
             desk = self._make_desk(RecordedSession(recording))
             self.desks.append(desk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from itx.tui.screens.report import ReportScreen
 from tests.support.traces import build_run, build_traces, write_run
 from tests.tui.borrowings import make_traces, record_borrowings
 from tests.tui.conftest import piloted, screen_text, until
+from tests.tui.fakes import FakeComparer, live_source
 from tests.tui.test_terminal import COLOUR, on_terminal
 
 Record = Callable[..., Recording]
@@ -370,3 +372,26 @@ def test_on_a_terminal_it_draws_resizes_and_keeps_to_no_color(tmp_path: Path, co
         terminal.press(b"q")
         assert terminal.wait() == 0
         assert bool(COLOUR.findall(terminal.written)) == (not colour)
+
+
+async def test_a_live_run_is_reported_as_far_as_it_goes_and_the_library_is_there(tmp_path: Path) -> None:
+    run = build_run(("lora",))
+    gate = threading.Event()
+    comparer = FakeComparer(run, build_traces(run, 3, words=20), gate=gate)
+    async with piloted(live_source(tmp_path / "live", comparer, ["one", "two", "three"])) as (app, pilot):
+        await until(pilot, lambda: app.compare.exchange is not None and bool(comparer.asked))
+        await pilot.press("R")
+        screen = app.screen
+        assert isinstance(screen, ReportScreen)
+        await until(pilot, lambda: not screen.reporter.busy)
+        gate.set()
+        await until(pilot, lambda: all(item.status == "done" for item in app.session.items))
+        await pilot.press("r")
+        await until(pilot, lambda: screen.study is not None and screen.study.prompts == 3)
+        await pilot.press("L")
+        library = app.screen
+        assert isinstance(library, LibraryScreen)
+        await until(pilot, lambda: len(library.prompts.rows) == 3)
+        await pilot.press("tab", "G", "enter")
+        assert app.screen is app.compare
+        assert app.compare.prompt_id == "q3"
