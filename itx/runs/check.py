@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import TypeGuard
 
 import msgspec
@@ -97,7 +97,8 @@ def _check_response(response: Response, bounded: bool) -> None:
         _check_figures("entropy", response.entropy)
     if response.ends:
         _check_length("ends", response.ends, length)
-        if any(late < early for early, late in pairwise([0, *response.ends, len(response.text)])):
+        bounds = [0, *response.ends, len(response.text)]
+        if bounds != sorted(bounds):
             raise ValueError("ends do not rise from 0 to the length of the text")
     for scorer, score in response.scores.items():
         try:
