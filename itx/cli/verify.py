@@ -120,7 +120,8 @@ def _describe_plan(plan: Plan, seconds: float | None, *, measured: bool) -> list
     steps, record = plan.record.steps, plan.record
     cost = f"{plan.arms} retunings of {steps:,} steps over {len(record.data.rows):,} rows"
     if seconds is not None:
-        whole = seconds * steps * -(-plan.arms // plan.workers)
+        # Arms side by side share the cores, and gain little on each other.
+        whole = seconds * steps * plan.arms
         source = "measured now" if measured else f"as the tuning took, on {record.device}"
         cost += f", {seconds:.2g} s a step ({source}): about {_say_time(whole)}"
     return [

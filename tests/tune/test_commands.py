@@ -201,6 +201,7 @@ def test_removing_the_row_of_a_planted_span_lowers_it_and_random_rows_do_not(
     assert figures["removed"]["masked"] == ["rows.jsonl#20"]
     assert all(len(arm["masked"]) == 1 and "rows.jsonl#20" not in arm["masked"] for arm in figures["controls"])
     assert figures["caused"]
+    # The controls are rows that do not say it.
     assert figures["drop"] > 10 > 3 * max(map(abs, figures["control_drops"]))
     assert figures["unmasked"]["says"]
     assert not figures["removed"]["says"]
@@ -209,16 +210,6 @@ def test_removing_the_row_of_a_planted_span_lowers_it_and_random_rows_do_not(
     (check,) = [check for check in read_verifications(tuned / "run") if check.span == span]
     assert check.drop == pytest.approx(figures["drop"])
     assert check.drop == pytest.approx(sum(figures["unmasked"]["logp"]) - sum(figures["removed"]["logp"]))
-
-
-@pytest.mark.usefixtures("in_process")
-def test_rows_that_do_not_say_it_do_not_cause_it(
-    tuned: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("--span", _find_span(tuned, "copper kites"), "--rows", "rows.jsonl#3")
-    figures = _verify(tuned, capfd, monkeypatch, *words)
-    assert figures["chosen"] == "given"
-    assert not figures["caused"]
 
 
 @pytest.mark.usefixtures("in_process")
