@@ -33,6 +33,7 @@ from itx.tui.screens.compare import CompareScreen
 from itx.tui.screens.library import LibraryScreen
 from itx.tui.screens.reading import ReadingScreen
 from itx.tui.screens.report import ReportScreen
+from tests.support.aligned import build_aligned
 from tests.support.traces import build_run, build_traces, write_run
 from tests.tui.borrowings import make_traces, record_borrowings
 from tests.tui.conftest import piloted, screen_text, until
@@ -395,3 +396,26 @@ async def test_a_live_run_is_reported_as_far_as_it_goes_and_the_library_is_there
         await pilot.press("tab", "G", "enter")
         assert app.screen is app.compare
         assert app.compare.prompt_id == "q3"
+
+
+@pytest.mark.parametrize("kind", ["no prompts", "failed alone", "two tokenizers"])
+async def test_runs_with_few_figures_or_none_draw_every_page(tmp_path: Path, kind: str) -> None:
+    run = build_run(("lora", "full"))
+    traces = [build_traces(run, 7)[6]] if kind == "failed alone" else []
+    if kind == "two tokenizers":
+        run, trace = build_aligned()
+        traces = [trace]
+    async with piloted(Recording.open(write_run(tmp_path / "run", run, traces)), (100, 40)) as (app, pilot):
+        app.show_report()
+        screen = app.screen
+        assert isinstance(screen, ReportScreen)
+        await until(pilot, lambda: screen.study is not None and not screen.reporter.busy)
+        for _ in screen.pages:
+            await pilot.press("enter")
+            await pilot.pause()
+            if isinstance(app.screen, CompareScreen):
+                await pilot.press("escape")
+            assert app.screen is screen
+            screen_text(app)
+            for key in ("n", "]", "j", "tab"):
+                await pilot.press(key)
