@@ -135,6 +135,10 @@ class Floor(Record, frozen=True, kw_only=True):
     kl_mean: float
     unshifted: float
     positions: int
+    engine: str | None = None
+    """``torch``, ``llama``, …; None in runs that do not say."""
+    quantization: str | None = None
+    """The quantisation that was measured; then ``dtype`` names it, too."""
 
     def __post_init__(self) -> None:
         if self.positions < 1 or not (0 <= self.unshifted <= 1 and 0 <= self.kl_mean < float("inf")):

@@ -18,16 +18,16 @@ _PROMPTS = ("Hello", "Tell me about the river that runs through this town.", "Gi
 def measure_floors(
     engines: Sequence[Engine], contexts: ContextMaker, chunk: int, tell: Callable[[str], None]
 ) -> list[Floor]:
-    """Return a floor for each dtype and quantisation but float32 and float64, of the first engine that has it.
+    """Return a floor for each engine, dtype and quantisation but float32 and float64, of the first model that has it.
 
     Those two are left out: there rounding stays below what is recorded. Raises ItxError where a prompt of the
     measurement does, as any other prompt would.
     """
     floors: list[Floor] = []
-    measured: set[tuple[str, str | None]] = {("float32", None), ("float64", None)}
+    measured: set[tuple[str, str, str | None]] = set()
     for engine in engines:
-        precision = (engine.dtype, engine.quantization)
-        if precision in measured:
+        precision = (engine.kind, engine.dtype, engine.quantization)
+        if precision in measured or precision[1:] in {("float32", None), ("float64", None)}:
             continue
         measured.add(precision)
         tell(f"measuring the noise floor of {engine.name} in {engine.quantization or engine.dtype}")
@@ -62,6 +62,8 @@ def measure_distance(author: Engine, scorer: Engine, contexts: ContextMaker, chu
         kl_mean=round_figure(sum(divergences) / len(divergences)),
         unshifted=round_figure(sum(rank == 1 for rank in ranks) / len(ranks)),
         positions=len(ranks),
+        engine=author.kind,
+        quantization=author.quantization,
     )
 
 
