@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from zlib import crc32
 import msgspec
 
 from itx import __version__
+from itx.config import words_folder
 from itx.errors import ItxError
 from itx.report.study import Study
 from itx.runs.kept import find_kept, keep, stamp_run
@@ -52,9 +54,19 @@ class NotCounted:
 
 
 @cache
-def read_version() -> int:
-    """Return a number that differs where the records of a study do, or itx."""
+def _read_shape() -> int:
     return crc32(f"{__version__} {msgspec.inspect.type_info(Study)!r}".encode())
+
+
+def read_version() -> int:
+    """Return a number that differs where the records of a study do, or itx, or the word lists that a person edits."""
+    version, folder = _read_shape(), words_folder()
+    if folder is None:
+        return version
+    for path in sorted(folder.glob("*.txt")):
+        with suppress(OSError):  # a list that cannot be read is said where it is used
+            version = crc32(path.read_bytes(), crc32(path.name.encode(), version))
+    return version
 
 
 class Reporter:
@@ -134,21 +146,21 @@ class Reporter:
         if kept is not None:
             self.notes.append(Counted(kept, True))
         recording = Recording.open(self.folder)
-        if kept is None:
-            self._count(recording)
+        rows = self._find_rows(self.folder, recording.run) if self._find_rows is not None else NOT_YET
+        if kept is None or (kept.patterns.data is None and not isinstance(rows, str)):
+            self._count(recording, rows, first=kept is None)
         recording.scan_all()
         self.recording = recording
 
-    def _count(self, recording: Recording) -> None:
+    def _count(self, recording: Recording, rows: Iterable[str] | str, *, first: bool) -> None:
         from itx.report.lean import Line, read_lean, read_lines
 
         stamp = stamp_run(self.folder)
-        if (self.folder / TRACES).stat().st_size > FIRST_BYTES:
+        if first and (self.folder / TRACES).stat().st_size > FIRST_BYTES:
             recording.scan(FIRST)
             lines = [Line(entry.line, entry.offset, entry.size) for entry in recording.entries[:FIRST]]
-            first = self._read(recording, read_lines(self.folder, recording.run, lines), NOT_YET)
-            self.notes.append(Counted(first, False))
-        rows = self._find_rows(self.folder, recording.run) if self._find_rows is not None else NOT_YET
+            some = self._read(recording, read_lines(self.folder, recording.run, lines), NOT_YET)
+            self.notes.append(Counted(some, False))
         study = self._read(recording, read_lean(recording), rows)
         keep(STUDY, self.folder, read_version(), stamp, study)
         self.notes.append(Counted(study, True))

@@ -28,7 +28,7 @@ from itx.tui.report_pages import (
     write_positions,
 )
 from itx.tui.report_words import write_borrowing, write_patterns
-from itx.tui.reporter import FIRST, Counted, Reporter
+from itx.tui.reporter import FIRST, Counted, Reporter, read_version
 from itx.tui.screens.compare import CompareScreen
 from itx.tui.screens.library import LibraryScreen
 from itx.tui.screens.reading import ReadingScreen
@@ -310,27 +310,50 @@ async def test_hostile_text_is_made_safe(tmp_path: Path) -> None:
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
 
 
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("it was counted again")
+
+
 def take(reporter: Reporter) -> list[Study]:
     """Let a reporter study on this thread, and return what it told."""
     reporter._study()
     return [note.study for note in reporter.notes if isinstance(note, Counted)]
 
 
-def test_a_study_is_kept_and_found_and_made_anew(record: Record) -> None:
+def test_a_study_is_kept_and_made_anew_with_the_data(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = record(("lora", "full"), words=20)
     expected = open_study(recording)
     assert take(Reporter(recording.folder)) == [expected]
     assert {path.name for path in recording.folder.iterdir()} == {"run.json", "traces.jsonl"}
 
-    def refuse(*_: object) -> str:
-        raise AssertionError("it was counted again")
-
-    assert take(Reporter(recording.folder, refuse)) == [expected]
-    anew = Reporter(recording.folder, lambda *_: ["You can do it.", "You can too."])
-    anew._anew = True
-    (found,) = take(anew)
+    kept = Reporter(recording.folder)
+    monkeypatch.setattr(kept, "_count", refuse)
+    assert take(kept) == [expected]
+    # The tuning data is at hand now: what was kept does without it.
+    before, found = take(Reporter(recording.folder, lambda *_: ["You can do it.", "You can too."]))
+    assert before == expected
     assert found.patterns.data is not None
     assert found.patterns.data.rows == 2
+    kept = Reporter(recording.folder, lambda *_: "it is gone")
+    monkeypatch.setattr(kept, "_count", refuse)
+    assert take(kept) == [found]
+
+
+def test_a_study_is_made_anew_where_the_word_lists_are_others(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = record(words=20)
+    take(Reporter(recording.folder))
+    words = tmp_path / "words"
+    words.mkdir()
+    (words / "style.txt").write_text("the\n")
+    monkeypatch.setenv("ITX_WORDS", str(words))
+    (found,) = take(Reporter(recording.folder))
+    style = next(bucket for bucket in found.pairs[0].by_category if bucket.label == "style")
+    assert style.shares.positions
+    before = read_version()
+    (words / "style.txt").write_text("battle\n")
+    assert read_version() != before
 
 
 def test_of_a_large_run_the_first_prompts_are_shown_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
