@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import msgspec
 
@@ -14,11 +15,12 @@ from itx.compare.context import ContextMaker, check_templates
 from itx.compare.request import Request
 from itx.compare.template import ChatTemplate, read_template
 from itx.doctor import contexts as contexts_of
-from itx.doctor import fitting, folders, measures, tokens
+from itx.doctor import fitting, folders, measures, quantisation, tokens
 from itx.doctor.finding import Diagnosis, Finding, failed, refused
 from itx.doctor.fitting import Exchange
 from itx.doctor.loading import load_what_can_be
 from itx.doctor.memory import check_memory, count_bytes, read_free_memory, sum_needed
+from itx.doctor.numbers import check_gguf_numbers
 from itx.doctor.subject import Subject, check_base_alone, read_references, read_subject
 from itx.doctor.tokens import Reader
 from itx.errors import ItxError, TemplateError, UsageError
@@ -26,6 +28,7 @@ from itx.models.contract import Engine
 from itx.models.load import find_base
 from itx.models.options import Options
 from itx.models.reference import ADAPTER_CONFIG, parse_reference, split_name
+from itx.records import Floor
 
 Tell = Callable[[str], None]
 
@@ -56,10 +59,15 @@ class _Examination:
             subject, found = read_subject(reference, trust_remote_code=self.request.trust_remote_code)
             self.subjects.append(subject)
             self.findings += found
+        unreadable = {
+            finding.subject for finding in self.findings if finding.check == "weights" and finding.status == "fail"
+        }
         base_subject = self.base
         for subject in self.subjects:
             self.tell(f"checking the weights of {subject.name}")
             self.findings += folders.check_numbers(subject)
+            if subject.name not in unreadable:
+                self.findings += check_gguf_numbers(subject)
             self.findings += folders.check_generation(subject)
             if subject is base_subject:
                 self.findings += check_base_alone(subject)
@@ -273,6 +281,7 @@ def _measure(examination: _Examination, agreeing: set[str], template: ChatTempla
             sound.append(engine)
     of_floors = measures.measure_floors(sound, rendering, chunk, tell)
     _add(measured, of_floors)
+    _add(measured, _measure_quantisation(examination, sound, rendering, chunk, measured.floors))
     base = next((engine for engine in sound if engine.name == "base"), None)
     tuned = [engine for engine in sound if engine.name in agreeing and engine.name != "base"]
     if base is None or not tuned:
@@ -291,6 +300,7 @@ def _measure(examination: _Examination, agreeing: set[str], template: ChatTempla
     measured.findings += found
     of_shifts = measures.measure_shifts(base, working, context, chunk, measured.floors, tell)
     _add(measured, of_shifts)
+    measured.findings += quantisation.judge_shifts(base, working, measured.distances)
     roomy = examination.can_copy_base()
     _add(
         measured,
@@ -299,6 +309,18 @@ def _measure(examination: _Examination, agreeing: set[str], template: ChatTempla
         ),
     )
     return measured
+
+
+def _measure_quantisation(
+    examination: _Examination, sound: Sequence[Engine], template: ChatTemplate, chunk: int, floors: Sequence[Floor]
+) -> measures.Measured:
+    loras = {
+        subject.name: Path(subject.reference.place)
+        for subject in examination.subjects
+        if subject.adapter and subject.reference.kind == "gguf"
+    }
+    tell, free = examination.tell, read_free_memory()
+    return quantisation.measure_quantisation(sound, loras, template, chunk, floors, free, tell)
 
 
 def _add(measured: measures.Measured, more: measures.Measured) -> None:

@@ -25,10 +25,11 @@ class Distance(Record, frozen=True, kw_only=True):
     """How far what ``author`` wrote lies from ``scorer``, over ``positions`` greedy tokens.
 
     ``kl_mean`` is KL(author‖scorer) in nats, ``unshifted`` a fraction. ``kind``: ``tuning`` is tuned against base,
-    ``merged`` an adapter against itself merged into the weights.
+    ``merged`` an adapter against itself merged into the weights, ``quantisation`` weights as they are in their file
+    against the same weights dequantised to float32 (an adapter on them: against itself on these).
     """
 
-    kind: Literal["tuning", "merged"]
+    kind: Literal["tuning", "merged", "quantisation"]
     author: str
     scorer: str
     kl_mean: float

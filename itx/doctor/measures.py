@@ -179,8 +179,8 @@ def measure_shifts(
 
 def find_noise(floors: Sequence[Floor], *engines: Engine) -> float:
     """Return the largest noise floor, in nats, of the precisions that these engines compute in."""
-    kinds = {engine.quantization or engine.dtype for engine in engines}
-    return max((floor.kl_mean for floor in floors if floor.dtype in kinds), default=0.0)
+    kinds = {(engine.kind, engine.quantization or engine.dtype) for engine in engines}
+    return max((floor.kl_mean for floor in floors if (floor.engine, floor.dtype) in kinds), default=0.0)
 
 
 def _record(kind: str, found: Floor, scorer: Engine) -> Distance:
@@ -206,7 +206,7 @@ def measure_merges(
     adapters = [engine for engine in tuned if engine.adapter]
     for adapter in adapters:
         merging = 0.0
-        if not may_merge:
+        if adapter.kind == "torch" and not may_merge:
             measured.skipped.append(f"{adapter.name} merged: there is no memory for another copy of base")
         elif adapter.kind == "torch" and adapter.quantization is None:
             tell(f"merging {adapter.name} in memory")

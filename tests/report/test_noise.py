@@ -32,13 +32,33 @@ def test_a_measured_floor_is_said_with_its_figures() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "Q4_K_M"])
 def test_what_was_not_measured_is_said_to_be_so(dtype: str) -> None:
     said = describe_noise(build(dtype))
-    assert f"in {dtype}, not measured in this run: " in said
+    assert f"in {dtype} by torch, not measured in this run: " in said
 
 
 def test_models_of_several_dtypes_are_all_named() -> None:
     said = describe_noise(build("bfloat16", "float32", "float16", floors=(FLOOR,)))
     assert [said.count(word) for word in ("measured in this run", "not measured")] == [3, 2]
-    assert said.index("0.002") < said.index("in float16, not") < said.index("in float32, not")
+    assert said.index("0.002") < said.index("in float16 by torch, not") < said.index("in float32 by torch, not")
+
+
+def test_engines_of_one_dtype_have_floors_of_their_own() -> None:
+    run = build("bfloat16", floors=(msgspec.structs.replace(FLOOR, engine="llama"),))
+    said = describe_noise(run)
+    assert "in bfloat16 by llama.cpp, measured in this run on base" in said
+    assert "in bfloat16 by torch, not measured in this run" in said
+    said = describe_noise(build("bfloat16", floors=(msgspec.structs.replace(FLOOR, engine="torch"),)))
+    assert "not measured" not in said
+    assert "quantisation" not in said
+
+
+def test_what_quantisation_loses_is_said_to_be_in_no_floor() -> None:
+    run = build("float32")
+    models = [msgspec.structs.replace(model, engine="llama", quantization="Q4_K_M") for model in run.models]
+    floor = msgspec.structs.replace(FLOOR, engine="llama", dtype="Q4_K_M", quantization="Q4_K_M")
+    said = describe_noise(msgspec.structs.replace(run, models=models, floors=[floor]))
+    assert "in Q4_K_M by llama.cpp, measured in this run" in said
+    assert "What Q4_K_M loses against the weights before quantisation is in no floor" in said
+    assert "not measured" not in said
 
 
 def test_report_and_export_carry_it() -> None:
