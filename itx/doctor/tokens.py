@@ -15,6 +15,11 @@ _SAME = (
     "Compare models with the same tokenizer; check that BASE is what TUNED was made from. Over common spans of the "
     "text they can be compared: --align bytes."
 )
+_ALIGNED = (
+    "With --align bytes they are compared over common spans of the text: with ranks where one token meets one token, "
+    "and no KL."
+)
+_SPANS = "Nothing, where BASE is meant to have another tokenizer; else name the one that TUNED was made from."
 _MEANT = "Nothing, where the tuning meant it; else copy base's tokenizer beside the tuned weights."
 
 
@@ -60,8 +65,11 @@ def read_reader(subject: Subject, base: Reader | None, trust_remote_code: bool) 
     return Reader(subject.name, subject.reference.text, base.vocabulary, template, base.eos, base.columns, True)
 
 
-def check_tokenizers(base: Reader, tuned: Reader) -> list[Finding]:
-    """Fail where the same text has other ids (where they first differ), or an id means something else."""
+def check_tokenizers(base: Reader, tuned: Reader, align: str) -> list[Finding]:
+    """Fail where the same text has other ids (where they first differ), or an id means something else.
+
+    Aligned by ``bytes`` such models can be compared: then it is a warning of what that leaves.
+    """
     mine, theirs = base.vocabulary, tuned.vocabulary
     if mine is theirs:
         return [passed("tokenizer", tuned.name, "It reads text by base's own tokenizer.")]
@@ -73,7 +81,13 @@ def check_tokenizers(base: Reader, tuned: Reader) -> list[Finding]:
         return []
 
     well = "It reads the probe texts as base does, and no id means something else."
-    return judge("tokenizer", tuned.name, well, _SAME, look)
+    found = judge("tokenizer", tuned.name, well, _SAME, look)
+    if align != "bytes":
+        return found
+    return [
+        warned("tokenizer", each.subject, f"{each.reason} {_ALIGNED}", _SPANS) if each.status == "fail" else each
+        for each in found
+    ]
 
 
 def check_added(base: Reader, tuned: Reader) -> list[Finding]:

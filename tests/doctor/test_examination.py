@@ -90,6 +90,24 @@ def test_another_tokenizer_fails_where_it_first_differs(healthy: Path, tmp_path:
     assert status(found, "logits", "t0") == "pass"
 
 
+def test_another_tokenizer_warns_where_bytes_align_it(healthy: Path, tmp_path: Path) -> None:
+    other = write_llama(tmp_path / "other", tokenizer=build_tokenizer(size=330))
+    found = diagnose(healthy / "base", other, healthy / "full", align="bytes")
+    (finding,) = find(found, "tokenizer", "t0")
+    assert finding.status == "warn"
+    assert "after " in finding.reason
+    assert "--align bytes" in finding.reason
+    assert not found.failed
+    assert any("shift of t0" in skipped for skipped in found.skipped)
+    assert status(found, "tokenizer", "t1") == status(found, "shift", "t1") == "pass"
+
+
+def test_a_base_with_fewer_ids_can_be_aligned_by_bytes(healthy: Path, tmp_path: Path) -> None:
+    small = write_llama(tmp_path / "small", shape=Shape(vocabulary=330), tokenizer=build_tokenizer(size=330))
+    assert diagnose(small, healthy / "full").failed
+    assert not diagnose(small, healthy / "full", align="bytes").failed
+
+
 def test_added_tokens_and_padding_warn(healthy: Path, tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(healthy / "base")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|new|>"]}, replace_extra_special_tokens=False)
