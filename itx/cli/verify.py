@@ -128,8 +128,8 @@ def _describe_plan(plan: Plan, seconds: float | None, *, measured: bool) -> list
         f"span {plan.span.id} of {plan.response.author}: {plan.span.text!r}; {plan.having} of "
         f"{len(record.data.rows):,} rows have it, {len(plan.removed)} are masked ({plan.chosen}): "
         f"{_list(plan.removed)}",
-        f"{cost}; {plan.workers} at once, {plan.memory * plan.workers / 1e9:.2g} GB of memory for weights and optimizers, beside what torch and a batch need; "
-        "nothing is kept on the disk but a line of verify.jsonl",
+        f"{cost}; {plan.workers} at once, {plan.memory * plan.workers / 1e9:.2g} GB of memory for weights and "
+        "optimizers, beside what torch and a batch need; nothing is kept on the disk but a line of verify.jsonl",
     ]
 
 
