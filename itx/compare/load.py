@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from itx import __version__
+from itx.compare.cautions import warn_of_files, warn_of_markers, warn_of_turn_ends
 from itx.compare.comparison import Comparison
 from itx.compare.context import ContextMaker, check_templates, find_template
 from itx.compare.decoding import check_decoding
@@ -71,6 +72,12 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     probe = contexts.make(Prompt(id="probe", prompt="Hello"))
     for engine in loaded.engines:
         warnings += [warning for warning in check_context(engine, probe[engine.name].ids) if warning not in warnings]
+    leader = tuned[0]
+    # The test engine reads by the byte: no template has a marker of its.
+    if request.context == "same" and base.name not in apart and base.kind != "tiny":
+        warnings += warn_of_markers(probe[leader.name].text, base, leader)
+    warnings += warn_of_turn_ends(template, tuned)
+    warnings += warn_of_files(references)
     warnings += check_effect(base, families.find(base.name)[1:], probe[base.name].ids)
     chunk = request.chunk or min(engine.chunk for engine in loaded.engines)
     floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))

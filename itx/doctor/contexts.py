@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from itx.compare.markers import ASKED, find_closing, split_markers
 from itx.compare.template import ChatTemplate, list_builtins, read_template
 from itx.doctor.finding import Finding, failed, passed, refused, warned
 from itx.doctor.tokens import Reader
 from itx.errors import ItxError
-from itx.models.contract import Vocabulary
 from itx.records import Message
-
-_ASKED, _ANSWERED, _ASKED_AGAIN = "Qzx", "Vjk", "Wqf"
-"""Words of a conversation that stand in no template, so that what is around them is the template's."""
-_MARKER = re.compile(r"<[|｜]?/?[A-Za-z_][\w▁ -]{0,40}[|｜]?>|\[/?[A-Z_]{2,}\]|<</?[A-Z]{2,}>>")
 
 
 def choose_template(
@@ -62,10 +57,10 @@ def _warn_of_template(reader: Reader, reason: str) -> Finding:
 def check_rendering(template: ChatTemplate, leader: Reader) -> tuple[str | None, list[Finding]]:
     """Render a question; return the text, or None with the failure."""
     try:
-        text = template.render([Message(role="user", content=_ASKED)], leader.vocabulary.variables)
+        text = template.render([Message(role="user", content=ASKED)], leader.vocabulary.variables)
     except ItxError as error:
         return None, [refused("context", "all", error)]
-    if _ASKED not in text:
+    if ASKED not in text:
         reason = f"The template of {template.source} leaves out what the user says."
         return None, [failed("context", "all", reason, "Mend it, or pass another: --chat-template FILE")]
     return text, []
@@ -96,12 +91,7 @@ def check_bos(text: str, reader: Reader) -> list[Finding]:
 
 def check_markers(text: str, reader: Reader, leader: Reader) -> list[Finding]:
     """Warn of markers in the template's text that a model reads as several pieces, or that are another id for it."""
-    found = dict.fromkeys(match[0] for match in _MARKER.finditer(text))
-    special = [leader.vocabulary.piece(token) for token in leader.vocabulary.encode(text)
-               if token in leader.vocabulary.special]  # fmt: skip
-    found |= dict.fromkeys(special)
-    split = {mark: reader.vocabulary.encode(mark) for mark in found}
-    pieces = {mark: ids for mark, ids in split.items() if len(ids) > 1}
+    found, pieces = split_markers(text, reader.vocabulary, leader.vocabulary)
     if not found:
         return [passed("template-markers", reader.name, "The template uses no markers, only text.")]
     if not pieces:
@@ -134,20 +124,3 @@ def check_turn_end(template: ChatTemplate, reader: Reader) -> list[Finding]:
     ends = ", ".join(str(token) for token in sorted(reader.eos)) or "none"
     reason = f"The template ends answers with {mark}, which does not end its responses (its EOS: {ends})."
     return [warned("turn-end", reader.name, reason, f"Add {closing} to eos_token_id in its generation_config.json.")]
-
-
-def find_closing(template: ChatTemplate, vocabulary: Vocabulary) -> int | None:
-    """Return the special id with which the template ends an answer, or None where it ends it with text or nothing.
-
-    The first marker between an answer and the next question is it, unless it begins the question: then it is the only
-    one there, and stands in front of the first question, too. Raises TemplateError where the template refuses.
-    """
-    turns = [("user", _ASKED), ("assistant", _ANSWERED), ("user", _ASKED_AGAIN)]
-    text = template.render([Message(role=role, content=content) for role, content in turns], vocabulary.variables)
-    before, _, rest = text.partition(_ASKED)
-    between = rest.partition(_ANSWERED)[2].partition(_ASKED_AGAIN)[0].lstrip()
-    ids = vocabulary.encode(between)
-    if not ids or ids[0] not in vocabulary.special:
-        return None
-    alone = not any(token in vocabulary.special for token in ids[1:])
-    return None if alone and before.endswith(between) else ids[0]

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from itx.doctor.finding import Finding, failed, passed, warned
 from itx.doctor.subject import Subject
 from itx.doctor.tensors import Tensor, count_broken, is_zero
+from itx.models.beside import are_alike, list_changes
 
 _PREFIX = "base_model.model."
 _DOWN, _UP = ".lora_A.", ".lora_B."
 _EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
 _SHAPE = ("model_type", "hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head")
-_NEUTRAL: dict[str, tuple[object, ...]] = {
-    "repetition_penalty": (1.0,),
-    "encoder_repetition_penalty": (1.0,),
-    "no_repeat_ngram_size": (0,),
-    "encoder_no_repeat_ngram_size": (0,),
-    "diversity_penalty": (0.0,),
-    "guidance_scale": (1.0,),
-    "penalty_alpha": (0.0,),
-    "length_penalty": (1.0,),
-    "num_beams": (1,),
-    "num_beam_groups": (1,),
-    "min_length": (0,),
-    "min_new_tokens": (0,),
-    "suppress_tokens": ([],),
-    "begin_suppress_tokens": ([],),
-    "forced_bos_token_id": (),
-    "forced_eos_token_id": (),
-    "forced_decoder_ids": ([],),
-    "bad_words_ids": ([],),
-    "force_words_ids": ([],),
-    "constraints": ([],),
-    "sequence_bias": ([], {}),
-    "exponential_decay_length_penalty": (),
-    "stop_strings": ([],),
-    "watermarking_config": (),
-}
-"""Settings of ``generate`` that change what greedy decoding chooses, or where it ends, with the values that do not."""
 
 
 def check_numbers(subject: Subject) -> list[Finding]:
@@ -126,7 +98,7 @@ def check_adapter_base(subject: Subject, base: Subject) -> list[Finding]:
         if same is False:
             reason = f"It names {named} as its base, whose weights are not those of {given}."
             return [failed(check, name, reason, f"itx doctor {named} {subject.reference.text}")]
-    if _are_alike(named, given):
+    if are_alike(named, given):
         return [passed(check, name, f"It names {named} as its base.")]
     reason = f"It names {named} as its base, and the base given is {given}."
     return [warned(check, name, reason, f"Make sure that they are the same, or use its own: itx compare {named} …")]
@@ -153,12 +125,6 @@ def _have_same_weights(folder: Path, base: Subject) -> bool | None:
     if [path.stat().st_size for path in mine] != [path.stat().st_size for path in theirs]:
         return False
     return fingerprint_files(mine) == fingerprint_files(theirs)
-
-
-def _are_alike(named: str, given: str) -> bool:
-    """Return whether the last parts of two names agree but for case and punctuation, and for what GGUF files add."""
-    mine, theirs = (re.sub(r"[^a-z0-9]", "", Path(name.rstrip("/")).name.lower()) for name in (named, given))
-    return mine == theirs or (theirs.endswith("gguf") and theirs.startswith(mine) and bool(mine))
 
 
 def check_adapter_shapes(subject: Subject, base: Subject) -> list[Finding]:
@@ -235,7 +201,7 @@ def _is_gguf(subject: Subject) -> bool:
 
 def check_generation(subject: Subject) -> list[Finding]:
     """Warn where the generation config changes what greedy decoding chooses: itx does not follow it."""
-    settings = list(_list_changes({**subject.config, **subject.generation}))
+    settings = list(list_changes({**subject.config, **subject.generation}))
     if not settings:
         if not subject.generation:
             return []
@@ -245,11 +211,3 @@ def check_generation(subject: Subject) -> list[Finding]:
     )
     remedy = "Leave them out to see elsewhere what itx shows: they change the choice, never itx's figures."
     return [warned("generation-config", subject.name, reason, remedy)]
-
-
-def _list_changes(settings: Mapping[str, Any]) -> Iterator[str]:
-    for key, neutral in _NEUTRAL.items():
-        value = settings.get(key)
-        if value is not None and value not in neutral:
-            text = str(value)
-            yield f"{key} = {text if len(text) <= 40 else text[:39] + '…'}"
