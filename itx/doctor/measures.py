@@ -179,7 +179,8 @@ def measure_shifts(
 
 def find_noise(floors: Sequence[Floor], *engines: Engine) -> float:
     """Return the largest noise floor, in nats, of the precisions that these engines compute in."""
-    kinds = {(engine.kind, engine.quantization or engine.dtype) for engine in engines}
+    kinds: set[tuple[str | None, str]] = {(engine.kind, engine.quantization or engine.dtype) for engine in engines}
+    kinds |= {(None, dtype) for _, dtype in kinds}
     return max((floor.kl_mean for floor in floors if (floor.engine, floor.dtype) in kinds), default=0.0)
 
 
