@@ -93,6 +93,8 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
         engine=EngineFacts(
             chunk=chunk,
             threads=base.threads,
+            # torch chooses a kernel by itself; through llama.cpp it is off.
+            flash_attention=False if all(engine.kind == "llama" for engine in loaded.engines) else None,
             kv=base.dtype,
         ),
         versions=_read_versions(),

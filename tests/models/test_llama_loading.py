@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
-from itx.errors import WeightsError
+from itx.errors import MismatchError, WeightsError
 from itx.models import digest
+from itx.models.fingerprint import fingerprint_files
 from itx.models.llama import load
 from itx.models.llama.header import Header
 from itx.models.llama.load import LlamaLoader
@@ -55,6 +56,8 @@ def write_broken(path: Path, wrong: str) -> Path:
         writer.add_string("adapter.type", "lora")
     if wrong == "alpha":
         writer.add_uint32("adapter.lora.alpha", 8)
+    if wrong == "long alpha":
+        writer.add_float64("adapter.lora.alpha", 8.0)
     lora = draw_lora(draw_tensors())
     if wrong == "embedding":
         ids, hidden = draw_tensors()["token_embd.weight"].shape
@@ -71,7 +74,7 @@ def write_broken(path: Path, wrong: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("wrong", ["type", "alpha", "whole", "embedding"])
+@pytest.mark.parametrize("wrong", ["type", "alpha", "long alpha", "whole", "embedding"])
 def test_a_lora_that_llama_cpp_aborts_on_is_refused(base: Path, tmp_path: Path, wrong: str) -> None:
     """In a process of its own llama.cpp shows that it would be the end of this one."""
     lora = write_broken(tmp_path / "lora.gguf", wrong)
@@ -129,3 +132,100 @@ def test_a_vocabulary_is_checked_until_its_file_was_loaded(tmp_path: Path, monke
     path.write_bytes(path.read_bytes())
     LlamaLoader(Options(threads=1), ignore).load(reference)
     assert len(checked) == 3
+
+
+def test_what_llama_cpp_leaves_out_of_a_lora_is_a_warning(base: Path, tmp_path: Path) -> None:
+    loader = LlamaLoader(Options(threads=1), ignore)
+    loader.load(parse_reference(str(base), "base", {}))
+    sound = write_lora(tmp_path / "sound.gguf", draw_lora(draw_tensors()))
+    loader.load(parse_reference(str(sound), "sound", {}))
+    assert loader.warnings == []
+    plain = write_lora(tmp_path / "plain.gguf", draw_lora(draw_tensors()), alpha=None)
+    loader.load(parse_reference(str(plain), "plain", {}))
+    assert len(loader.warnings) == 1
+    assert "plain.gguf says no adapter.lora.alpha" in loader.warnings[0]
+    norm = {"blk.0.attn_norm.weight": draw_tensors()["blk.0.attn_norm.weight"]}
+    normed = write_lora(tmp_path / "normed.gguf", draw_lora(draw_tensors()) | norm)
+    loader.load(parse_reference(str(normed), "normed", {}))
+    assert len(loader.warnings) == 2
+    assert "leaves out 1 tensors of normed.gguf (blk.0.attn_norm.weight" in loader.warnings[1]
+
+
+def write_parts(folder: Path, count: int = 3) -> list[Path]:
+    """Write the tensors of the base into several files, as llama-gguf-split does."""
+    folder.mkdir(exist_ok=True)
+    tensors = draw_tensors()
+    names = list(tensors)
+    paths = []
+    for number in range(count):
+        extra = {
+            "split.no": np.uint16(number),
+            "split.count": np.uint16(count),
+            "split.tensors.count": np.int32(len(names)),
+        }
+        path = folder / f"base-{number + 1:05d}-of-{count:05d}.gguf"
+        paths.append(write_model(path, {name: tensors[name] for name in names[number::count]}, extra=extra))
+    return paths
+
+
+def test_a_model_in_parts_is_the_same_model(base: Path, tmp_path: Path) -> None:
+    parts = write_parts(tmp_path / "parts")
+    loader = LlamaLoader(Options(threads=1), ignore)
+    whole = loader.load(parse_reference(str(base), "base", {}))
+    split = loader.load(parse_reference(str(parts[0]), "tuned", {}))
+    ids = [5, 6, 7]
+    np.testing.assert_array_equal(split.stream().extend(ids, 3), whole.stream().extend(ids, 3))
+    assert split.fingerprint == fingerprint_files(parts)
+    assert (split.dtype, split.quantization) == (whole.dtype, whole.quantization)
+
+
+def test_parts_that_are_missing_or_another_are_refused(tmp_path: Path) -> None:
+    def load_part(path: Path) -> None:
+        LlamaLoader(Options(threads=1), ignore).load(parse_reference(str(path), "base", {}))
+
+    parts = write_parts(tmp_path / "parts")
+    with pytest.raises(WeightsError, match="not the first part") as caught:
+        load_part(parts[1])
+    assert str(parts[0]) in caught.value.remedy
+    renamed = parts[0].rename(tmp_path / "parts" / "model.gguf")
+    with pytest.raises(WeightsError, match="name does not say which"):
+        load_part(renamed)
+    renamed.rename(parts[0])
+    third = parts[2].read_bytes()
+    parts[2].write_bytes(parts[1].read_bytes())
+    with pytest.raises(WeightsError, match="says that it is part 1, and its name part 2"):
+        load_part(parts[0])
+    parts[2].write_bytes(third[: len(third) - 100])
+    with pytest.raises(WeightsError, match="cut short"):
+        load_part(parts[0])
+    parts[2].unlink()
+    with pytest.raises(WeightsError, match="missing"):
+        load_part(parts[0])
+
+
+@pytest.mark.parametrize(
+    ("written", "cores"),
+    [
+        ("max 100000\n", None),
+        ("150000 100000\n", 2),
+        ("400000 100000\n", 4),
+        ("1000 100000\n", 1),
+        ("", None),
+        ("5", None),
+    ],
+)
+def test_a_containers_quota_bounds_the_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, cores: int | None
+) -> None:
+    quota = tmp_path / "cpu.max"
+    quota.write_text(written)
+    monkeypatch.setattr(load, "_QUOTA", quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    assert load.count_cores() == (cores or 8)
+
+
+def test_an_id_that_the_vocabulary_lacks_is_named(base: Path) -> None:
+    engine = LlamaLoader(Options(threads=1), ignore).load(parse_reference(str(base), "base", {}))
+    for token in (-1, engine.vocab_size):
+        with pytest.raises(MismatchError, match=f"and not {token}"):
+            engine.stream().extend([5, token])

@@ -152,11 +152,11 @@ def write_model(
     vocabulary: Sequence[Token] = VOCABULARY,
     architecture: str = "llama",
     quantised: bool = False,
-    extra: Mapping[str, int | float | str | bool] | None = None,
+    extra: Mapping[str, int | float | str | bool | np.uint16 | np.int32] | None = None,
 ) -> Path:
     """Write a model, in F32 or (its matrices) in Q8_0. ``extra`` are more entries, or others in place of these."""
     writer = GGUFWriter(path, architecture)
-    entries: dict[str, int | float | str | bool] = {
+    entries: dict[str, int | float | str | bool | np.uint16 | np.int32] = {
         f"{architecture}.block_count": shape.layers,
         f"{architecture}.context_length": shape.window,
         f"{architecture}.embedding_length": shape.hidden,
@@ -177,6 +177,10 @@ def write_model(
     for name, value in (entries | dict(extra or {})).items():
         if isinstance(value, bool):
             writer.add_bool(name, value)
+        elif isinstance(value, np.uint16):
+            writer.add_uint16(name, int(value))
+        elif isinstance(value, np.int32):
+            writer.add_int32(name, int(value))
         elif isinstance(value, int):
             writer.add_uint32(name, value)
         elif isinstance(value, float):

@@ -20,6 +20,9 @@ _TOKENS: Final = "tokenizer.ggml.tokens"
 _MODEL: Final = "tokenizer.ggml.model"
 _TYPE: Final = "adapter.type"
 _ALPHA: Final = "adapter.lora.alpha"
+_INVOCATION: Final = "adapter.alora.invocation_tokens"
+_FLOAT32: Final = 6
+"""ggml's number of the metadata's type."""
 _WHOLE_NUMBERS: Final = range(24, 29)
 """ggml's types of matrices that nothing can be multiplied by."""
 _EMBEDDING: Final = "token_embd.weight"
@@ -41,11 +44,11 @@ def check_model(header: Header) -> None:
 
 def check_adapter(header: Header) -> None:
     """Raise WeightsError where llama.cpp would abort on a LoRA's file, at loading or at its first use."""
-    kind, alpha = header.metadata.get(_TYPE, ""), header.metadata.get(_ALPHA, 0.0)
+    kind, alpha = header.metadata.get(_TYPE, ""), header.metadata.get(_ALPHA)
     if not isinstance(kind, str):
         _refuse(header, f"its {_TYPE} is {kind} and no text")
-    if not isinstance(alpha, float):
-        _refuse(header, f"its {_ALPHA} is {str(alpha)[:40]!r} and no number with a fraction")
+    if header.kinds.get(_ALPHA, _FLOAT32) != _FLOAT32:
+        _refuse(header, f"its {_ALPHA} is {str(alpha)[:40]!r} and no float of 32 bits")
     tensors = {tensor.name: tensor for tensor in header.tensors}
     whole = next((tensor.name for tensor in header.tensors if tensor.kind in _WHOLE_NUMBERS), None)
     if whole is not None:
@@ -53,6 +56,27 @@ def check_adapter(header: Header) -> None:
     down, up = tensors.get(f"{_EMBEDDING}.lora_a"), tensors.get(f"{_EMBEDDING}.lora_b")
     if down and up and _rank(down) != _rank(up):
         _refuse(header, f"its two matrices for {_EMBEDDING} have the ranks {_rank(down)} and {_rank(up)}")
+
+
+def list_surprises(header: Header) -> list[str]:
+    """Return what llama.cpp does with a LoRA's file that its maker may not expect, as warnings."""
+    found = []
+    norms = [tensor.name for tensor in header.tensors if tensor.name.endswith("_norm.weight")]
+    if norms:
+        found.append(
+            f"llama.cpp leaves out {len(norms)} tensors of {header.path.name} ({norms[0][:60]}, …): it applies no "
+            "tuned norms, so this is not the whole tuning."
+        )
+    if not header.metadata.get(_ALPHA):
+        found.append(
+            f"{header.path.name} says no {_ALPHA}: llama.cpp adds its matrices as they are, not scaled by alpha/r."
+        )
+    if header.metadata.get(_INVOCATION) is not None:
+        found.append(
+            f"{header.path.name} is an activated LoRA, made to work from its invocation tokens on: here it works from "
+            "the first token."
+        )
+    return found
 
 
 def _rank(tensor: Tensor) -> int:

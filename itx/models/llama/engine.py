@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from itx.errors import WindowError
+from itx.errors import MismatchError, WindowError
 from itx.models.contract import Rows
 from itx.models.llama.header import find_dtype, find_quantization
 from itx.models.llama.vocabulary import GgufVocabulary
@@ -101,7 +101,14 @@ class LlamaStream:
         """Feed ``ids`` and return the logits after the last ``keep`` of them.
 
         Where they are several and came in one batch, they are llama.cpp's own, and stay until the stream goes on.
+        Raises MismatchError for an id that the vocabulary lacks.
         """
+        lacking = next((token for token in ids if not 0 <= token < self._engine.vocab_size), None)
+        if lacking is not None:
+            raise MismatchError(
+                f"{self._engine.name} knows the ids 0 to {self._engine.vocab_size - 1}, and not {lacking}.",
+                "Name models of one tokenizer.",
+            )
         session = self._make_room(len(ids))
         batch = self._engine.weights.batch
         parts: list[NDArray[np.float32]] = []

@@ -73,6 +73,8 @@ class Header:
         self._block = block
         self._at = 0
         self.metadata: dict[str, Any] = {}
+        self.kinds: dict[str, int] = {}
+        """ggml's type of each entry of the metadata: a float of four bytes and one of eight are one in Python."""
         self.tensors: list[Tensor] = []
 
     @property
@@ -130,7 +132,8 @@ class Header:
             self._refuse(f"it says {count} tensors and {entries} entries")
         for _ in range(entries):
             name = self._text()
-            self.metadata[name] = self._value(self._number("I"))
+            self.kinds[name] = self._number("I")
+            self.metadata[name] = self._value(self.kinds[name])
         for _ in range(count):
             name = self._text()
             dimensions = self._number("I")

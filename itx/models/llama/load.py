@@ -10,16 +10,18 @@ from threading import Event
 from itx.errors import MemoryExhaustedError, UsageError, WeightsError
 from itx.models.digest import recall_digest, remember_check
 from itx.models.fingerprint import fingerprint_files
-from itx.models.llama.aborts import check_adapter, check_model, check_vocabulary
+from itx.models.llama.aborts import check_adapter, check_model, check_vocabulary, list_surprises
 from itx.models.llama.engine import TEMPLATE, LlamaEngine
 from itx.models.llama.header import Header, read_header
 from itx.models.llama.library import load_library
+from itx.models.llama.parts import list_parts
 from itx.models.llama.vocabulary import GgufVocabulary
 from itx.models.llama.weights import Adapter, Weights, trim_memory
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference
 
 _EVERY_LAYER = 1 << 15
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class LlamaLoader:
@@ -36,15 +38,17 @@ class LlamaLoader:
         path = Path(reference.place)
         self._tell(f"loading {reference.name}", 0, 0)
         header = read_header(path)
-        size = path.stat().st_size
+        parts = list_parts(header)
+        size = sum(part.stat().st_size for part in parts)
         check_memory(path, size)
         stopped = Event()
         with ThreadPoolExecutor(1) as pool:
             try:
-                fingerprint = pool.submit(fingerprint_files, [path], stopped.is_set)
+                fingerprint = pool.submit(fingerprint_files, parts, stopped.is_set)
                 loaded = f"loaded by llama-cpp-python {load_library().__version__}"
                 if header.is_adapter:
                     check_adapter(header)
+                    self.warnings += list_surprises(header)
                     engine = self._load_adapter(reference, header)
                 else:
                     check_model(header)
@@ -121,8 +125,19 @@ class LlamaLoader:
 
 
 def count_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: those it may run on, or fewer where a container has a quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _read_quota(_QUOTA) or allowed))
+
+
+def _read_quota(path: Path) -> int | None:
+    """Return the cores that a control group (version 2) grants, rounded up; None where it sets no limit."""
+    try:
+        quota, period = path.read_text(encoding="ascii").split()
+        return -(-int(quota) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        # No such group, or "max": no limit.
+        return None
 
 
 def find_device(layers: int | None) -> str:
