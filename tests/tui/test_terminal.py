@@ -41,9 +41,10 @@ class Terminal:
         deadline = monotonic() + DEADLINE
         while wanted not in self.written[self.mark if fresh else 0 :]:
             assert monotonic() < deadline, f"{wanted!r} not in {self.written[-2000:]!r}"
-            self._read(0.2)
+            self.read_for(0.2)
 
-    def _read(self, seconds: float) -> None:
+    def read_for(self, seconds: float) -> None:
+        """Read what is written, or wait so long for it."""
         if select.select([self.handle], [], [], seconds)[0]:
             try:
                 self.written += os.read(self.handle, 65536)
@@ -179,3 +180,26 @@ def test_the_screen_is_refused_where_it_cannot_be(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(os, "isatty", lambda number: number == 0)
     assert not screen_is_possible()
+
+
+def test_nothing_that_llama_cpp_says_reaches_the_screen(tmp_path: Path) -> None:
+    """A whole comparison of GGUF files, with a LoRA that brings a warning, while the C library prints."""
+    with on_terminal(tmp_path, "llama", str(tmp_path)) as terminal:
+        terminal.read_until(b"hello there")
+        deadline = monotonic() + DEADLINE
+        traces = tmp_path / "run" / "traces.jsonl"
+        while not traces.is_file() or not traces.read_bytes().endswith(b"\n"):
+            assert monotonic() < deadline
+            terminal.press(b"l")
+            terminal.read_for(0.2)
+        terminal.press(b"c")
+        terminal.read_until(b"says no adapter.lora.alpha")
+        terminal.press(b"qq")
+        assert terminal.wait() == 0
+        assert [trace.error for trace in Recording.open(tmp_path / "run").traces()] == [None]
+        for native in (b"NATIVE", b"llama_", b"load_tensors", b"print_info", b"ggml"):
+            assert native not in terminal.written
+    log = (tmp_path / "state" / "itx" / "itx.log").read_text()
+    assert log.count("NATIVE-OUT") > 16
+    assert log.count("NATIVE-ERR") > 16
+    assert "llama_" in log

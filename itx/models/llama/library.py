@@ -16,6 +16,8 @@ from itx.config import log_file
 from itx.errors import MissingExtraError
 
 _KEPT: Final = 40
+_LARGEST: Final = 4 << 20
+"""Bytes of a log file that is put aside, in place of an older one, and begun anew."""
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
 _FUNCTION: Final = re.compile(r"^\w+: ")
 """llama.cpp begins its lines with the function that wrote them."""
@@ -41,6 +43,8 @@ class Log:
             try:
                 if self._file is None:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
+                    if self.path.exists() and self.path.stat().st_size > _LARGEST:
+                        self.path.replace(self.path.with_name(f"{self.path.name}.1"))
                     self._file = self.path.open("a", encoding="utf-8", errors="replace")
                 self._file.write(text)
                 if self._level == _ERROR:

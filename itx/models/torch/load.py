@@ -119,6 +119,13 @@ class TorchLoader:
         base = self._base
         if base is None:
             named = read_adapter_base(folder)
+            if reference.name != "base":
+                raise WeightsError(
+                    f"{reference.text} is a PEFT adapter, which attaches to weights in safetensors, and the base is a "
+                    "GGUF file.",
+                    f"Name the base's folder or hub id ({named or 'its config says none'}), or convert the adapter "
+                    "with convert_lora_to_gguf.py of llama.cpp.",
+                )
             raise WeightsError(
                 f"{reference.text} is an adapter, not a base.",
                 f"itx compare {named or 'BASE'} {reference.text}",
