@@ -13,7 +13,7 @@ from itx.errors import MismatchError, WindowError
 from itx.models.contract import Rows
 from itx.models.llama.header import find_dtype, find_quantization
 from itx.models.llama.vocabulary import GgufVocabulary
-from itx.models.llama.weights import FIRST_SIZE, LARGE_VOCABULARY, Adapter, Session, Weights, trim_memory
+from itx.models.llama.weights import FIRST_SIZE, LARGE_VOCABULARY, Adapter, Session, Weights
 from itx.models.reduction import NumpyArithmetic
 
 _CHUNK: Final = 16
@@ -81,12 +81,8 @@ class LlamaEngine:
 
     def give_back(self, held: list[Session]) -> None:
         """Keep a context for the next stream: one, the largest, for each holds rows of logits for a whole batch."""
-        kept, dropped = [*self._idle, *held], len(self._idle) + len(held) > 1
-        self._idle = sorted(kept, key=lambda each: each.size)[-1:]
+        self._idle = sorted([*self._idle, *held], key=lambda each: each.size)[-1:]
         held.clear()
-        del kept
-        if dropped:
-            trim_memory()
 
 
 class LlamaStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -19,6 +20,8 @@ _KEPT: Final = 40
 _LARGEST: Final = 4 << 20
 """Bytes of a log file that is put aside, in place of an older one, and begun anew."""
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
+_MMAP_THRESHOLD: Final = -3
+"""``M_MMAP_THRESHOLD`` of its malloc.h."""
 _FUNCTION: Final = re.compile(r"^\w+: ")
 """llama.cpp begins its lines with the function that wrote them."""
 
@@ -91,7 +94,17 @@ def load_library() -> Any:
     library.itx_log_callback = callback  # it has to live as long as the library
     library.llama_log_set(callback, ctypes.c_void_p(0))
     library.llama_backend_init()
+    _return_large_blocks()
     return library
+
+
+def _return_large_blocks() -> None:
+    """Let the GNU C library give blocks of half a megabyte back to the system when they are freed.
+
+    By itself it keeps blocks of up to 32 MB once one was freed: holes where contexts and rows of logits have been.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 19)
 
 
 @cache

@@ -16,7 +16,7 @@ from itx.models.llama.header import Header, read_header
 from itx.models.llama.library import load_library
 from itx.models.llama.parts import list_parts
 from itx.models.llama.vocabulary import GgufVocabulary
-from itx.models.llama.weights import Adapter, Weights, trim_memory
+from itx.models.llama.weights import Adapter, Weights
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference
 
@@ -61,7 +61,6 @@ class LlamaLoader:
                 stopped.set()
         remember_check(path, loaded)
         header.release()
-        trim_memory()
         self._tell(f"loading {reference.name}", size, size)
         if reference.name == "base" and not header.is_adapter:
             self._base = engine

@@ -15,7 +15,7 @@ from itx.models.llama.engine import LlamaEngine
 from itx.models.llama.header import read_header
 from itx.models.llama.layout import read_layout
 from itx.models.llama.vocabulary import GgufVocabulary
-from itx.models.llama.weights import Adapter, Weights, trim_memory
+from itx.models.llama.weights import Adapter, Weights
 
 _ROOM: Final = 1.1
 """Times the file's size that must be free: contexts and rows of logits lie beside it."""
@@ -57,7 +57,6 @@ def write_twin(
     except OSError as error:
         raise WeightsError(f"{target} cannot be written: {error}", "Make room, or set TMPDIR.") from error
     weights = Weights(read_header(target), 0, lambda share: None)
-    trim_memory()
     return _start(engine, weights, None)
 
 

@@ -61,7 +61,7 @@ class GgufVocabulary:
         for name, short in _NAMED.items():
             token = self._known(getattr(self._library, f"llama_vocab_{short}")(self._weights.vocabulary))
             if token is not None:
-                found[name] = self.symbols[token]
+                found[name] = self._name(token)
         return found
 
     @cached_property
@@ -104,7 +104,12 @@ class GgufVocabulary:
         if not 0 <= token < self.size:
             return f"<{token}>"
         # llama.cpp spells unused ids as nothing: what the file calls them says more.
-        return name_bytes(self.spell(token)) or self.symbols.get(token, "")
+        return name_bytes(self.spell(token)) or self._name(token)
+
+    def _name(self, token: int) -> str:
+        """Return an id as the file writes it, without reading through the file for it."""
+        text: bytes | None = self._library.llama_vocab_get_text(self._weights.vocabulary, token)
+        return (text or b"").decode("utf-8", "replace")
 
     def decoder(self) -> BytesDecoder:
         """Return a fresh incremental decoder."""

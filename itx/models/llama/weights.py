@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import weakref
@@ -21,12 +20,6 @@ LARGE_VOCABULARY: Final = 100_000
 FIRST_SIZE: Final = 256
 """Positions of a new context; it grows when they are used up."""
 _F32: Final = 0
-
-
-def trim_memory() -> None:
-    """Give memory that was freed back to the system, where the C library can: contexts leave holes in its heap."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Weights:
