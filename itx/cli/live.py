@@ -44,9 +44,11 @@ def _show_in(folder: Path, request: Request, gathered: Gathered, on_screen: bool
 
 def _show_on_screen(request: Request, gathered: Gathered, folder: Path, choice: DataChoice | None) -> int:
     from itx.compare.events import Comparer
+    from itx.compare.load import foresee_request
     from itx.tui.app import Live, run_app
     from itx.tui.tracing import Tracer
 
+    foresee_request(request)
     data = None if choice is None else TuningData(choice)
     if data is not None:
         data.check()

@@ -36,7 +36,12 @@ def find_template(wanted: str | None, base: Engine, tuned: Sequence[Engine]) -> 
     for engine in [*tuned, base]:
         if engine.template:
             return ChatTemplate(engine.template, engine.reference)
-    raise TemplateError(
+    raise find_no_template()
+
+
+def find_no_template() -> TemplateError:
+    """Return the error of models that bring no chat template where none was named."""
+    return TemplateError(
         "None of the models brings a chat template, and itx does not guess one.",
         f"Pass the one that the tuning used: --chat-template FILE, or a built-in: {', '.join(list_builtins())}.",
     )

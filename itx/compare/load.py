@@ -13,7 +13,7 @@ import msgspec
 from itx import __version__
 from itx.compare.cautions import warn_of_files, warn_of_markers, warn_of_turn_ends
 from itx.compare.comparison import Comparison
-from itx.compare.context import ContextMaker, check_templates, find_template
+from itx.compare.context import ContextMaker, check_templates, find_no_template, find_template
 from itx.compare.decoding import check_decoding
 from itx.compare.events import Loading
 from itx.compare.floor import measure_floors
@@ -22,7 +22,7 @@ from itx.compare.tokenizers import check_alignment, group_tokenizers
 from itx.errors import UsageError
 from itx.models.checks import check_context, check_effect
 from itx.models.contract import Engine
-from itx.models.load import find_base, load_engines
+from itx.models.load import find_base, foresee, load_engines
 from itx.models.options import Options
 from itx.models.reference import Reference, parse_reference, parse_references, split_name
 from itx.records import SCHEMA, EngineFacts, Model, Prompt, Run
@@ -35,26 +35,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
 
     What the checks find that does not forbid it is in ``run.warnings``. Raises ItxError.
     """
-    check_decoding(request.decoding)
-    check_alignment(request.align)
-    check_templates(request.context, request.chat_template)
-    if request.chunk is not None and request.chunk < 1:
-        raise UsageError(f"--chunk must be at least 1, not {request.chunk}.")
-    references = _read_references(request)
-    names = [reference.name for reference in references]
-    authors = choose_authors(request.authors, names)
-    unknown = sorted(set(request.devices) - {"", *names})
-    if unknown:
-        raise UsageError(f"--device names {unknown[0]}, which is no model of this run.", f"Models: {', '.join(names)}.")
-    options = Options(
-        device=request.devices,
-        dtype=request.dtype,
-        threads=request.threads,
-        trust_remote_code=request.trust_remote_code,
-        engine=request.engine,
-        gpu_layers=request.gpu_layers,
-        ctx_size=request.ctx_size,
-    )
+    references, authors, options = _read_request(request)
     loaded = load_engines(
         references, options, lambda what, done, total: tell(Loading(what=what, done=done, total=total))
     )
@@ -103,6 +84,38 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
         floors=floors,
     )
     return Comparison(loaded.engines, run, authors, contexts, families)
+
+
+def foresee_request(request: Request) -> None:
+    """Raise ItxError for what is wrong with a request and can be seen without loading weights."""
+    references, _, options = _read_request(request)
+    if foresee(references, options) is False and request.chat_template is None:
+        raise find_no_template()
+
+
+def _read_request(request: Request) -> tuple[list[Reference], list[str], Options]:
+    """Return a request's models, its authors and how to load. Raises ItxError for what cannot be meant."""
+    check_decoding(request.decoding)
+    check_alignment(request.align)
+    check_templates(request.context, request.chat_template)
+    if request.chunk is not None and request.chunk < 1:
+        raise UsageError(f"--chunk must be at least 1, not {request.chunk}.")
+    references = _read_references(request)
+    names = [reference.name for reference in references]
+    authors = choose_authors(request.authors, names)
+    unknown = sorted(set(request.devices) - {"", *names})
+    if unknown:
+        raise UsageError(f"--device names {unknown[0]}, which is no model of this run.", f"Models: {', '.join(names)}.")
+    options = Options(
+        device=request.devices,
+        dtype=request.dtype,
+        threads=request.threads,
+        trust_remote_code=request.trust_remote_code,
+        engine=request.engine,
+        gpu_layers=request.gpu_layers,
+        ctx_size=request.ctx_size,
+    )
+    return references, authors, options
 
 
 def _read_references(request: Request) -> list[Reference]:

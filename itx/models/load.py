@@ -51,6 +51,20 @@ def find_base(adapter: Reference) -> str:
     return str(beside) if not Path(base).is_dir() and beside.is_dir() else base
 
 
+def foresee(references: Sequence[Reference], options: Options) -> bool | None:
+    """Check what can be checked of a run's models without their weights; the base comes first.
+
+    Returns whether one of them brings a chat template, None where that is not known before. Raises ItxError.
+    """
+    _check_engine(references, options.engine)
+    if not any(reference.kind == "gguf" for reference in references):
+        return None
+    from itx.models.llama.foresight import foresee_files
+
+    found = foresee_files(references)
+    return found if all(reference.kind == "gguf" for reference in references) else None
+
+
 def load_engines(references: Sequence[Reference], options: Options, tell: Tell) -> Loaded:
     """Load every reference, the base first. Raises ItxError; MissingExtraError where a package is not installed."""
     kinds = {reference.kind == "tiny" for reference in references}

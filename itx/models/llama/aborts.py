@@ -58,6 +58,21 @@ def check_adapter(header: Header) -> None:
         _refuse(header, f"its two matrices for {_EMBEDDING} have the ranks {_rank(down)} and {_rank(up)}")
 
 
+def check_fit(header: Header, base: Header | None, text: str) -> None:
+    """Raise WeightsError where a LoRA, written as ``text``, has no GGUF base or one of another architecture."""
+    if base is None or base.is_adapter:
+        raise WeightsError(
+            f"{text} is a LoRA, and the base is no GGUF file that it could be attached to.",
+            f"itx compare BASE.gguf {text}",
+        )
+    if header.architecture != base.architecture:
+        raise WeightsError(
+            f"The adapter {text} is for the architecture {header.architecture or 'unknown'}, and {base.path} is "
+            f"{base.architecture}.",
+            "Name the base that it was made for.",
+        )
+
+
 def list_surprises(header: Header) -> list[str]:
     """Return what llama.cpp does with a LoRA's file that its maker may not expect, as warnings."""
     found = []

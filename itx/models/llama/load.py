@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
-from itx.errors import MemoryExhaustedError, UsageError, WeightsError
+from itx.errors import MemoryExhaustedError, UsageError
 from itx.models.digest import recall_digest, remember_check
 from itx.models.fingerprint import fingerprint_files
-from itx.models.llama.aborts import check_adapter, check_model, check_vocabulary, list_surprises
+from itx.models.llama.aborts import check_adapter, check_fit, check_model, check_vocabulary, list_surprises
 from itx.models.llama.engine import TEMPLATE, LlamaEngine
 from itx.models.llama.header import Header, read_header
 from itx.models.llama.library import load_library
@@ -45,7 +45,7 @@ class LlamaLoader:
         with ThreadPoolExecutor(1) as pool:
             try:
                 fingerprint = pool.submit(fingerprint_files, parts, stopped.is_set)
-                loaded = f"loaded by llama-cpp-python {load_library().__version__}"
+                loaded = name_loaded()
                 if header.is_adapter:
                     check_adapter(header)
                     self.warnings += list_surprises(header)
@@ -87,18 +87,8 @@ class LlamaLoader:
 
     def _load_adapter(self, reference: Reference, header: Header) -> LlamaEngine:
         base = self._base
-        if base is None:
-            raise WeightsError(
-                f"{reference.text} is a LoRA, and the base is no GGUF file that it could be attached to.",
-                f"itx compare BASE.gguf {reference.text}",
-            )
-        there = base.weights.header.architecture
-        if header.architecture != there:
-            raise WeightsError(
-                f"The adapter {reference.text} is for the architecture {header.architecture or 'unknown'}, and "
-                f"{base.reference} is {there}.",
-                "Name the base that it was made for.",
-            )
+        check_fit(header, None if base is None else base.weights.header, reference.text)
+        assert base is not None
         template = header.metadata.get(TEMPLATE)
         return LlamaEngine(
             base.weights,
@@ -121,6 +111,11 @@ class LlamaLoader:
                 f"Use --ctx-size {weights.trained_window} or less.",
             )
         return wanted or weights.trained_window
+
+
+def name_loaded() -> str:
+    """Return the name of the check that a file passes which this llama.cpp loads."""
+    return f"loaded by llama-cpp-python {load_library().__version__}"
 
 
 def count_cores() -> int:

@@ -22,6 +22,25 @@ FIRST_SIZE: Final = 256
 _F32: Final = 0
 
 
+def check_architecture(header: Header) -> None:
+    """Let llama.cpp read all of a model's file but its weights. Raises WeightsError where it does not know its kind."""
+    library = load_library()
+    settings = library.llama_model_default_params()
+    settings.vocab_only = True
+    LOG.forget()
+    pointer = library.llama_model_load_from_file(os.fsencode(header.path), settings)
+    if not pointer:
+        raise _describe_refusal(header)
+    library.llama_model_free(pointer)
+
+
+def _describe_refusal(header: Header) -> WeightsError:
+    return WeightsError(
+        f"llama.cpp cannot load {header.path}: {LOG.complaint() or 'it does not say why'}.",
+        f"Check the file, or update: pip install -U llama-cpp-python. All it said is in {LOG.path}.",
+    )
+
+
 class Weights:
     """A loaded file. ``pointer`` is llama.cpp's model, ``vocabulary`` its vocabulary."""
 
@@ -55,10 +74,7 @@ class Weights:
                 library.llama_model_free(self.pointer)
             raise stopped[0]
         if not self.pointer:
-            raise WeightsError(
-                f"llama.cpp cannot load {header.path}: {LOG.complaint() or 'it does not say why'}.",
-                f"Check the file, or update: pip install -U llama-cpp-python. All it said is in {LOG.path}.",
-            )
+            raise _describe_refusal(header)
         weakref.finalize(self, library.llama_model_free, self.pointer)
         if library.llama_model_has_encoder(self.pointer):
             raise WeightsError(
