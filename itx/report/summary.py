@@ -85,7 +85,7 @@ def _write_categories(run: Run, figures: Figures) -> str:
     for kind in kinds:
         counts = [figures.models[name].categories.get(kind) for name in models]
         rows.append(
-            [kind, *("0 of 0" if count is None else _say_shifted(count.shifted, count.positions) for count in counts)]
+            [kind, *("n = 0" if count is None else _say_shifted(count.shifted, count.positions) for count in counts)]
         )
     header = ["kind of word", *(f"{code(name)}: shifted" for name in models)]
     return "\n" + write_table(header, rows, range(1, len(header)))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from itx.cli.report import read_responses
 from itx.records import Borrowing, Neighbour, Trace
-from itx.report.borrowing import summarise_borrowing
-from itx.report.figures import summarise
+from itx.report.document import write_document
 from itx.report.markdown import write_markdown
-from itx.report.summary import write_summary
+from itx.report.studying import open_study
 from itx.runs.recording import Recording
 from tests.tui.conftest import piloted, screen_text, until
 
@@ -67,11 +67,10 @@ def test_the_committed_exports_are_what_this_version_writes(sample: Path) -> Non
     recording = Recording.open(sample)
     recording.scan_all()
     assert recording.is_complete
-    figures = summarise(recording.run, recording.traces())
-    traced = ((trace, recording.borrowings_of(trace)) for trace in recording.traces())
-    figures = replace(figures, borrowing=summarise_borrowing(recording.run, traced))
-    written = (sample / "report.md").read_text(encoding="utf-8")
-    assert written == write_summary(recording.run, figures)
+    rows = read_responses(sample, recording.run, str(SAMPLE / "rows.json"), None)
+    written, pictures = write_document(recording.run, open_study(recording, rows), "report")
+    assert (sample / "report.md").read_text(encoding="utf-8") == written
+    assert {path.name: path.read_text(encoding="utf-8") for path in sample.glob("report-*.svg")} == pictures
     findings = (sample / "findings.md").read_text(encoding="utf-8")
     assert findings == write_markdown(recording.run, recording.traces(), find_borrowings=recording.borrowings_of)
 
