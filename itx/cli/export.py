@@ -13,7 +13,7 @@ from itx.cli import options
 def export(
     folder: options.RunFolder,
     kind: Annotated[
-        options.ExportFormat, typer.Option("--format", help="md: the findings; jsonl, csv: the tidy table.")
+        options.ExportFormat, typer.Option("--format", help="md: the findings; jsonl, csv, parquet: the tidy table.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="PATH", help="The file to write.")],
 ) -> None:
@@ -29,5 +29,9 @@ def export(
         write_pieces([write_markdown(run, traces, find_borrowings=find, marks=recording.marks())], output)
     elif kind is options.ExportFormat.JSONL:
         write_pieces(write_jsonl(run, traces, find), output)
+    elif kind is options.ExportFormat.PARQUET:
+        from itx.report.parquet import write_parquet
+
+        write_pieces(write_parquet(run, traces, find), output)
     else:
         write_pieces(write_csv(run, traces, find), output)

@@ -33,6 +33,7 @@ class ExportFormat(StrEnum):
     MARKDOWN = "md"
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
 
 
 References = Annotated[

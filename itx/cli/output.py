@@ -22,7 +22,7 @@ def write_text(text: str, path: Path | None) -> None:
         write_pieces([text], path)
 
 
-def write_pieces(pieces: Iterable[str], path: Path) -> None:
+def write_pieces(pieces: Iterable[str | bytes], path: Path) -> None:
     """Write the pieces to ``path`` through a file beside it, so that a failure leaves what was there before.
 
     Raises UsageError where the folder is missing or the file is a run's own, and ItxError where the disk refuses.
@@ -37,8 +37,8 @@ def write_pieces(pieces: Iterable[str], path: Path) -> None:
         raise ItxError(f"{path} cannot be written: {error.strerror}.", "Name another file with -o.") from error
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.writelines(pieces)
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

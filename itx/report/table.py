@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from itx.borrow.category import INITIATION, categories
-from itx.records import Borrowing, Response, Run, Trace
+from itx.records import Borrowing, Record, Response, Run, Trace
 from itx.report.borrowing import FindBorrowings
 from itx.report.figures import order_pairs
-from itx.text import escape_json, sanitise
+from itx.text import escape_json
 
 Value = str | int | float | bool | None
 
@@ -39,8 +37,52 @@ COLUMNS = (
     "span_id",
     "borrow",
 )
-# What a spreadsheet takes for the start of a formula.
-_FORMULA = ("=", "+", "-", "@")
+
+
+class Block(Record, frozen=True, kw_only=True):
+    """The rows of one response and scorer as columns, in the order of ``COLUMNS``, each with one entry a position."""
+
+    columns: dict[str, Sequence[Value]]
+    length: int
+
+
+def tidy_blocks(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None) -> Iterator[Block]:
+    """Yield the rows as columns, a response and scorer at a time; see ``tidy_rows``."""
+    for trace in traces:
+        if trace.error is not None:
+            continue
+        borrowings = find_borrowings(trace) if find_borrowings else {}
+        for response in trace.responses:
+            count = len(response.ids)
+            spans, borrowed = _list_sources(response, borrowings.get(response.author))
+            pieces = trace.read_pieces(response.author)
+            named = categories(response, pieces)
+            for scorer in order_pairs(run, response):
+                score = response.scores[scorer]
+                columns: dict[str, Sequence[Value]] = {
+                    "prompt_id": [trace.prompt_id] * count,
+                    "author": [response.author] * count,
+                    "scorer": [scorer] * count,
+                    "position": range(count),
+                    "token_id": response.ids,
+                    "piece": [pieces.get(token) for token in response.ids],
+                    "author_logp": response.logp,
+                    "scorer_logp": score.logp,
+                    "rank": score.rank,
+                    "ties": score.ties,
+                    "shift": [run.thresholds.classify(rank) for rank in score.rank],
+                    "kl_author_scorer": score.kl_author_scorer,
+                    "kl_scorer_author": score.kl_scorer_author,
+                    "js": score.js,
+                    "author_entropy": response.entropy,
+                    "scorer_entropy": score.entropy,
+                    "exact": [score.exact] * count,
+                    "category": named,
+                    "initiation": [position < INITIATION for position in range(count)],
+                    "span_id": spans,
+                    "borrow": borrowed,
+                }
+                yield Block(columns=columns, length=count)
 
 
 def tidy_rows(
@@ -55,41 +97,9 @@ def tidy_rows(
     owner, else a borrowed one, the rarest, the longest), None outside all; ``borrow`` is ``raised`` or ``borrowed`` at
     a borrowed word and ``none`` elsewhere. Both are None where a response was not traced.
     """
-    for trace in traces:
-        if trace.error is not None:
-            continue
-        borrowings = find_borrowings(trace) if find_borrowings else {}
-        for response in trace.responses:
-            spans, borrowed = _list_sources(response, borrowings.get(response.author))
-            pieces = trace.read_pieces(response.author)
-            named = categories(response, pieces)
-            for scorer in order_pairs(run, response):
-                score = response.scores[scorer]
-                for position, token in enumerate(response.ids):
-                    rank = score.rank[position]
-                    yield {
-                        "prompt_id": trace.prompt_id,
-                        "author": response.author,
-                        "scorer": scorer,
-                        "position": position,
-                        "token_id": token,
-                        "piece": pieces.get(token),
-                        "author_logp": response.logp[position],
-                        "scorer_logp": score.logp[position],
-                        "rank": rank,
-                        "ties": score.ties[position],
-                        "shift": run.thresholds.classify(rank),
-                        "kl_author_scorer": score.kl_author_scorer[position],
-                        "kl_scorer_author": score.kl_scorer_author[position],
-                        "js": score.js[position],
-                        "author_entropy": response.entropy[position],
-                        "scorer_entropy": score.entropy[position],
-                        "exact": score.exact,
-                        "category": named[position],
-                        "initiation": position < INITIATION,
-                        "span_id": spans[position],
-                        "borrow": borrowed[position],
-                    }
+    for block in tidy_blocks(run, traces, find_borrowings):
+        for cells in zip(*block.columns.values(), strict=True):
+            yield dict(zip(COLUMNS, cells, strict=True))
 
 
 def _list_sources(response: Response, borrowing: Borrowing | None) -> tuple[list[int | None], list[str | None]]:
@@ -115,28 +125,25 @@ def write_jsonl(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowin
 
 
 def write_csv(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None) -> Iterator[str]:
-    """Yield the table as CSV with a header line, for spreadsheets.
+    """Yield the table as CSV (RFC 4180) with a header line; what it says is exact.
 
-    Text cells have their control characters made visible, so that a row is a line; one that a spreadsheet would take
-    for a formula starts with an apostrophe. JSONL has the exact pieces. Booleans are true and false, None is empty.
+    Every text is quoted and stands as it is, line breaks and control characters included, so a row may be several
+    lines; a piece that begins with = + - or @ is quoted as all are and not altered, and a spreadsheet may take it for a
+    formula: import the columns as text. None is an empty cell without quotes, booleans are true and false. Figures are
+    the shortest that give the same double again: pandas before 3 needs ``float_precision="round_trip"``, and all
+    ``keep_default_na=False`` for pieces such as ``NA``. Neither it nor ``csv`` tells an empty piece from None.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in tidy_rows(run, traces, find_borrowings):
-        writer.writerow([_write_cell(row[column]) for column in COLUMNS])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue()
+    yield ",".join(COLUMNS) + "\n"
+    for block in tidy_blocks(run, traces, find_borrowings):
+        rows = zip(*(map(_write_cell, column) for column in block.columns.values()), strict=True)
+        yield "".join(f"{','.join(cells)}\n" for cells in rows)
 
 
-def _write_cell(value: Value) -> str | int | float:
+def _write_cell(value: Value) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"'
     if isinstance(value, bool):
         return "true" if value else "false"
-    if not isinstance(value, str):
-        return value
-    plain = sanitise(value, keep_newlines=False)
-    return f"'{plain}" if plain.startswith(_FORMULA) else plain
+    return repr(value)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import msgspec
+import pandas
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from itx.records import Trace
+from itx.errors import MissingExtraError
+from itx.records import Run, Trace
+from itx.report.parquet import build_table, write_parquet
 from itx.report.table import tidy_rows, write_csv, write_jsonl
 from tests.support.traces import build_run, build_trace, build_traces
 
@@ -89,19 +97,74 @@ def test_unknown_pieces_and_no_traces() -> None:
     assert "".join(write_csv(run, [])) == ",".join(CONTRACT) + "\n"
 
 
-def test_csv_has_one_line_a_row_and_no_formula() -> None:
-    run = build_run()
-    text = '=1+1\n\t+2 -3 @x "q", \x1b[31m;'
-    trace = build_trace('=cmd|"x"', "p", {"base": "It.", "full": text})
-    written = "".join(write_csv(run, [trace]))
-    lines = written.splitlines()
-    rows = list(csv.DictReader(io.StringIO(written)))
+def _read_cell(text: str, known: object) -> object:
+    """Return what a CSV cell says, of the kind that the exact value has."""
+    if known is None:
+        return text or None
+    if isinstance(known, bool):
+        return {"true": True, "false": False}[text]
+    return type(known)(text)
+
+
+def _with_piece(piece: str) -> tuple[Run, Trace]:
+    trace = build_trace(piece, "p", {"base": "It is.", "full": "Sure."})
+    return build_run(), msgspec.structs.replace(trace, pieces=dict.fromkeys(trace.pieces, piece))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example("=1+1")
+@example("+")
+@example("-2")
+@example("@x")
+@example('a "q", b')
+@example("\r")
+@example("\n\r\n")
+@example("\x1b[31m\0")
+@example("NA")
+def test_all_formats_say_the_same_of_odd_pieces(piece: str) -> None:
+    run, trace = _with_piece(piece)
     exact = list(tidy_rows(run, [trace]))
-    assert len(lines) == len(rows) + 1 == len(exact) + 1
-    assert "\x1b" not in written
-    assert all(row["prompt_id"] == '\'=cmd|"x"' for row in rows)
-    for row, known in zip(rows, exact, strict=True):
-        assert not row["piece"].startswith(("=", "+", "-", "@"))
-        assert float(row["author_logp"]) == known["author_logp"]
-        assert row["exact"] == "true"
-        assert row["span_id"] == ""
+    assert {row["piece"] for row in exact} == {piece}
+    written = "".join(write_csv(run, [trace]))
+    table = list(csv.DictReader(io.StringIO(written, newline="")))
+    assert [
+        {name: _read_cell(row[name], known[name]) for name in known} for row, known in zip(table, exact, strict=True)
+    ] == exact
+    assert [json.loads(line) for line in write_jsonl(run, [trace])] == exact
+    stored = pq.read_table(io.BytesIO(b"".join(write_parquet(run, [trace]))))
+    assert stored.column_names == CONTRACT
+    assert stored.to_pylist() == exact == build_table(run, [trace]).to_pylist()
+    assert '"' + piece.replace('"', '""') + '"' in written, "every text is quoted"
+
+
+def test_pandas_reads_csv_exactly() -> None:
+    run = build_run(("lora", "full"))
+    traces = [*build_traces(run, 4), _with_piece("=NA\t+1")[1]]
+    frame = pandas.read_csv(
+        io.StringIO("".join(write_csv(run, traces))), keep_default_na=False, float_precision="round_trip"
+    )
+    exact = list(tidy_rows(run, traces))
+    for name in ("prompt_id", "author", "piece", "author_logp", "kl_author_scorer", "rank", "exact", "category"):
+        assert [str(value) for value in frame[name]] == [str(row[name]) for row in exact], name
+
+
+def test_parquet_has_groups_types_and_dictionaries() -> None:
+    run = build_run(("lora", "full"))
+    traces = build_traces(run, 8)
+    file = pq.ParquetFile(io.BytesIO(b"".join(write_parquet(run, traces, group=100))))
+    assert file.num_row_groups > 3
+    assert file.read().to_pylist() == list(tidy_rows(run, traces))
+    kinds = {field.name: str(field.type) for field in file.schema_arrow}
+    assert kinds["author_logp"] == "double"
+    assert kinds["rank"] == "int64"
+    assert kinds["exact"] == "bool"
+    assert kinds["piece"].startswith("dictionary<values=string")
+    empty = pq.read_table(io.BytesIO(b"".join(write_parquet(run, []))))
+    assert (empty.num_rows, empty.column_names) == (0, CONTRACT)
+
+
+def test_parquet_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"itx\[data\]"):
+        list(write_parquet(build_run(), []))
