@@ -10,7 +10,7 @@ from itx.borrow.category import INITIATION, categories
 from itx.records import Borrowing, Record, Response, Run, Trace
 from itx.report.borrowing import FindBorrowings
 from itx.report.figures import order_pairs
-from itx.text import escape_json
+from itx.text import escape_json, sanitise
 
 Value = str | int | float | bool | None
 
@@ -37,6 +37,10 @@ COLUMNS = (
     "span_id",
     "borrow",
 )
+
+
+# What a spreadsheet takes for the start of a formula.
+_FORMULA = ("=", "+", "-", "@")
 
 
 class Block(Record, frozen=True, kw_only=True):
@@ -125,13 +129,13 @@ def write_jsonl(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowin
 
 
 def write_csv(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None) -> Iterator[str]:
-    """Yield the table as CSV (RFC 4180) with a header line; what it says is exact.
+    """Yield the table as CSV (RFC 4180) with a header line, one line a row.
 
-    Every text is quoted and stands as it is, line breaks and control characters included, so a row may be several
-    lines; a piece that begins with = + - or @ is quoted as all are and not altered, and a spreadsheet may take it for a
-    formula: import the columns as text. None is an empty cell without quotes, booleans are true and false. Figures are
-    the shortest that give the same double again: pandas before 3 needs ``float_precision="round_trip"``, and all
-    ``keep_default_na=False`` for pieces such as ``NA``. Neither it nor ``csv`` tells an empty piece from None.
+    All texts are quoted. Control characters in them are made visible, so that no terminal obeys them, and one that a
+    spreadsheet would take for a formula (= + - @) starts with an apostrophe: JSONL and Parquet have the exact pieces.
+    None is an empty cell without quotes, booleans are true and false. Figures are the shortest that give the same
+    double again; pandas needs ``keep_default_na=False`` for pieces such as ``NA``, and like ``csv`` it does not tell an
+    empty piece from None.
     """
     yield ",".join(COLUMNS) + "\n"
     for block in tidy_blocks(run, traces, find_borrowings):
@@ -143,7 +147,8 @@ def _write_cell(value: Value) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return '"' + value.replace('"', '""') + '"'
+        plain = sanitise(value, keep_newlines=False).replace('"', '""')
+        return f'"\'{plain}"' if plain.startswith(_FORMULA) else f'"{plain}"'
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value)
