@@ -15,6 +15,8 @@ from tests.faults.running import command, environment, read_traces, run_itx, wri
 from tests.support.terminal import Terminal
 from tests.support.traces import build_run, build_traces, write_run
 
+pytestmark = pytest.mark.weights
+
 HOSTILE = "\x1b]0;pwned\x07\x1b[2J\x1b[31mred\x9b31m\x1b]52;c;cHduZWQ=\x07\x1bP1$r\x1b\\\u202eback\r\b\x00"
 BYTES = (b"pwned\x07", b"\x1b]0;pwned", b"\x1b]52;c;cHduZWQ", "\x9b31m".encode(), b"\x1bP1$r", "\u202e".encode(), b"\0")
 

@@ -31,6 +31,8 @@ from tests.faults.running import (
 )
 from tests.support.llamas import build_wide_tokenizer, write_llama, write_tuned
 
+pytestmark = pytest.mark.weights
+
 
 def words(world: World) -> tuple[str | Path, ...]:
     """Return the command that the recording ``whole`` was made with."""

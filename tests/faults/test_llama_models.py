@@ -14,6 +14,8 @@ from tests.faults.running import Done, read_traces, run_itx, write_prompts
 from tests.support import ggufs
 from tests.support.llamas import write_llama
 
+pytestmark = pytest.mark.weights
+
 pytest.importorskip("llama_cpp")
 
 TENSORS = ggufs.draw_tensors()

@@ -13,6 +13,8 @@ from tests.faults.conftest import World
 from tests.faults.running import Done, run_itx
 from tests.support.llamas import Shape, build_tokenizer, write_adapter, write_llama
 
+pytestmark = pytest.mark.weights
+
 
 def refuse(world: World, folder: Path, *models: str | Path, **changes: str) -> Done:
     """Run a comparison that must be refused, assert that it left no recording, and return its end."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.faults.conftest import PROMPTS, World
 from tests.faults.running import read_traces, run_itx, write_prompts
+
+pytestmark = pytest.mark.weights
 
 SHORT = ("--max-new-tokens", "8", "--threads", "1", "--device", "cpu")
 
