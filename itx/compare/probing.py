@@ -6,7 +6,7 @@ to running text. Prompt and answer are tokenised together, by each model's own t
 
 The headline is the sum over an answer's tokens: the log of the probability that the model goes on with that very
 text, which depends on no tokenizer. Per byte it would be the mean surprise, which favours long alternatives: the end
-of a long name is certain once it has begun. ``itx report`` shows the choice by both.
+of a long name is certain once it has begun.
 """
 
 from __future__ import annotations

@@ -19,12 +19,8 @@ import msgspec
 from itx.errors import InputError, RunError, UsageError
 from itx.records import Message, Record
 from itx.runs.appending import LineFile
-from itx.runs.kept import FACTS
-from itx.runs.lines import BrokenLine, decode
+from itx.runs.lines import FACTS, BrokenLine, decode
 from itx.runs.prompts import GivenTurn, Line, read_lines, read_turn, tell_broken
-
-GENERAL = Path(__file__).resolve().parent / "general_facts.jsonl"
-"""About 200 facts that nobody disputes, in ten fields."""
 
 
 class Fact(Record, frozen=True, kw_only=True):
