@@ -18,7 +18,6 @@ TORN = "traces.torn"
 DESCRIPTION = "run.json"
 MARKS = "marks.jsonl"
 BORROW = "borrow.jsonl"
-FACTS = "facts.jsonl"
 VERIFY = "verify.jsonl"
 
 
