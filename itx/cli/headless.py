@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 
 from itx.cli.borrowing import Borrower, DataChoice, Informed, TuningData
+from itx.cli.interrupt import Interrupt
 from itx.cli.prompts import Gathered
 from itx.cli.sources import name_broken
 from itx.compare.events import Comparer, Emitted, Finished, Loading
@@ -27,38 +25,6 @@ if TYPE_CHECKING:
 
 Show = Callable[[Run, Trace, Mapping[str, Borrowing]], None]
 """Shows a finished prompt, and what its responses borrowed by author."""
-
-
-class Interrupt:
-    """Asks a comparison to stop at the first Ctrl-C (or SIGTERM, SIGHUP); a second Ctrl-C stops at once.
-
-    Until ``patient`` is set there is nothing to keep, and the first one stops at once.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.patient = False
-
-    def __call__(self) -> bool:
-        """Return whether a stop was asked for."""
-        return self.asked
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if not self.patient or (self.asked and number == signal.SIGINT):
-            raise KeyboardInterrupt
-        self.asked = True
-        say("stopping: what was generated is scored and kept …")
-
-    @contextmanager
-    def listening(self) -> Iterator[Interrupt]:
-        """Listen for the signals within the block."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._receive) for number in numbers}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def say(text: str) -> None:
@@ -140,7 +106,7 @@ def record_all(
     """
     from itx.runs.recorder import Recorder
 
-    interrupt = Interrupt()
+    interrupt = Interrupt(lambda: say("stopping: what was generated is scored and kept …"))
     failed = list(gathered.broken)
     for reason in gathered.broken:
         say(reason)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from itx.cli import options, sources
+from itx.cli.interrupt import Interrupt
 from itx.errors import EXIT_FAILED
 
 
@@ -149,23 +146,25 @@ def tune(
     from itx.tune.tuning import tune as carry_out
 
     check_folder(out, resume)
-    with show_progress() as tell, Stop(tell).listening() as stop:
-        tell("starting torch", 0.0)
-        prepared = prepare(request, tell)
-        data_record = prepared.record.data
-        for skipped in data_record.skipped[:_SHOWN]:
-            tell(f"skipped {skipped.row}: {skipped.reason}", -1)
-        if len(data_record.skipped) > _SHOWN:
-            tell(f"and {len(data_record.skipped) - _SHOWN:,} more rows are skipped (tuning.json names all)", -1)
-        if data_record.truncated:
-            tell(f"{len(data_record.truncated):,} rows are cut at {prepared.record.recipe.max_tokens} tokens", -1)
-        tell(
-            f"{len(data_record.rows):,} rows, {prepared.record.learned_tokens:,} tokens to learn, "
-            f"{prepared.course.steps:,} steps on {prepared.record.device}",
-            -1,
-        )
-        stop.patient = True
-        record = carry_out(prepared, out, resume=resume, tell=tell, stop=stop)
+    with show_progress() as tell:
+        interrupt = Interrupt(lambda: tell("stopping after this step: a checkpoint is saved …", -1))
+        with interrupt.listening():
+            tell("starting torch", 0.0)
+            prepared = prepare(request, tell)
+            data_record = prepared.record.data
+            for skipped in data_record.skipped[:_SHOWN]:
+                tell(f"skipped {skipped.row}: {skipped.reason}", -1)
+            if len(data_record.skipped) > _SHOWN:
+                tell(f"and {len(data_record.skipped) - _SHOWN:,} more rows are skipped (tuning.json names all)", -1)
+            if data_record.truncated:
+                tell(f"{len(data_record.truncated):,} rows are cut at {prepared.record.recipe.max_tokens} tokens", -1)
+            tell(
+                f"{len(data_record.rows):,} rows, {prepared.record.learned_tokens:,} tokens to learn, "
+                f"{prepared.course.steps:,} steps on {prepared.record.device}",
+                -1,
+            )
+            interrupt.patient = True
+            record = carry_out(prepared, out, resume=resume, tell=tell, stop=interrupt)
     if not record.finished:
         typer.echo("itx: stopped; the same command with --resume goes on from here", err=True)
         raise typer.Exit(EXIT_FAILED)
@@ -177,37 +176,6 @@ def tune(
     )
     # To a program the very bytes of the name, to a terminal nothing that it would obey.
     typer.echo(sanitise(str(out), keep_newlines=False) if sys.stdout.isatty() else os.fsencode(out))
-
-
-class Stop:
-    """Asks a tuning to stop after its step at the first Ctrl-C (or SIGTERM, SIGHUP); a second one stops at once."""
-
-    def __init__(self, tell: Callable[[str, float], None]) -> None:
-        self.asked = False
-        self.patient = False
-        self._tell = tell
-
-    def __call__(self) -> bool:
-        """Return whether a stop was asked for."""
-        return self.asked
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if not self.patient or self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        self._tell("stopping after this step: a checkpoint is saved …", -1)
-
-    @contextmanager
-    def listening(self) -> Iterator[Stop]:
-        """Listen for the signals within the block."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._receive) for number in numbers}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def choose_one_device(wanted: str | None) -> str | None:

@@ -5,15 +5,14 @@ Each is a look at the tokenizer or at a small file; ``itx doctor`` makes them, t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from itx.compare.markers import find_closing, split_markers
 from itx.compare.template import ChatTemplate
-from itx.errors import ItxError, WeightsError
-from itx.models.beside import are_alike, list_changes
+from itx.errors import ItxError
+from itx.models.beside import are_alike, list_changes, read_object
 from itx.models.contract import Engine
 from itx.models.reference import ADAPTER_CONFIG, Reference
 
@@ -60,7 +59,7 @@ def warn_of_files(references: Sequence[Reference]) -> list[str]:
         if reference.kind == "folder":
             settings: dict[str, Any] = {}
             for name in _CONFIGS:
-                settings |= _read_object(reference.folder / name)
+                settings |= read_object(reference.folder / name)
             changes = list(list_changes(settings))
             if changes:
                 warnings.append(
@@ -80,7 +79,7 @@ def warn_of_files(references: Sequence[Reference]) -> list[str]:
 def _read_base(reference: Reference) -> str | None:
     """Return the base that an adapter names, None where this is none, or it names none."""
     if reference.kind == "folder":
-        named = _read_object(reference.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        named = read_object(reference.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     elif reference.kind == "gguf":
         from itx.models.llama.header import read_header
 
@@ -101,14 +100,3 @@ def _is_same(named: str, adapter: Reference, base: Reference) -> bool:
     except OSError:
         # A name too long for a path: it is no folder.
         return False
-
-
-def _read_object(path: Path) -> Mapping[str, Any]:
-    """Return the object in a file, empty where there is none. Raises WeightsError where it cannot be read."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}", "Download or save it again.") from error
-    return value if isinstance(value, dict) else {}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -25,9 +23,8 @@ from itx.models.contract import Engine
 from itx.models.load import find_base, foresee, load_engines
 from itx.models.options import Options
 from itx.models.reference import Reference, parse_reference, parse_references, split_name
+from itx.models.versions import read_versions
 from itx.records import SCHEMA, EngineFacts, Model, Prompt, Run
-
-_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "llama-cpp-python", "numpy")
 
 
 def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Comparison:
@@ -78,7 +75,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
             flash_attention=False if all(engine.kind == "llama" for engine in loaded.engines) else None,
             kv=base.dtype,
         ),
-        versions=_read_versions(),
+        versions=read_versions(),
         authors=authors,
         warnings=warnings,
         floors=floors,
@@ -106,7 +103,12 @@ def _read_request(request: Request) -> tuple[list[Reference], list[str], Options
     unknown = sorted(set(request.devices) - {"", *names})
     if unknown:
         raise UsageError(f"--device names {unknown[0]}, which is no model of this run.", f"Models: {', '.join(names)}.")
-    options = Options(
+    return references, authors, make_options(request)
+
+
+def make_options(request: Request) -> Options:
+    """Return how the models of a request are to be loaded."""
+    return Options(
         device=request.devices,
         dtype=request.dtype,
         threads=request.threads,
@@ -115,7 +117,6 @@ def _read_request(request: Request) -> tuple[list[Reference], list[str], Options
         gpu_layers=request.gpu_layers,
         ctx_size=request.ctx_size,
     )
-    return references, authors, options
 
 
 def _read_references(request: Request) -> list[Reference]:
@@ -165,13 +166,3 @@ def _describe(engine: Engine, *, is_base: bool, apart: bool) -> Model:
         device=engine.device,
         method=None if is_base else "lora" if engine.adapter else "full",
     )
-
-
-def _read_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from itx.compare.context import ContextMaker, check_templates
+from itx.compare.load import make_options
 from itx.compare.request import Request
 from itx.compare.template import ChatTemplate, read_template
 from itx.doctor import contexts as contexts_of
@@ -19,12 +20,13 @@ from itx.doctor import fitting, folders, measures, quantisation, tokens
 from itx.doctor.finding import Diagnosis, Finding, failed, refused
 from itx.doctor.fitting import Exchange
 from itx.doctor.loading import load_what_can_be
-from itx.doctor.memory import check_memory, count_bytes, read_free_memory, sum_needed
+from itx.doctor.memory import check_memory, count_bytes, sum_needed
 from itx.doctor.numbers import check_gguf_numbers
 from itx.doctor.subject import Subject, check_base_alone, read_references, read_subject
 from itx.doctor.tokens import Reader
 from itx.errors import ItxError, TemplateError, UsageError
 from itx.models.contract import Engine
+from itx.models.host import read_free_memory
 from itx.models.load import find_base
 from itx.models.options import Options
 from itx.models.reference import ADAPTER_CONFIG, parse_reference, split_name
@@ -117,17 +119,7 @@ class _Examination:
         references = [subject.reference for subject in self.subjects if subject.name not in unusable]
         if not references:
             return
-        request = self.request
-        options = Options(
-            device=request.devices,
-            dtype=request.dtype,
-            threads=request.threads,
-            trust_remote_code=request.trust_remote_code,
-            engine=request.engine,
-            gpu_layers=request.gpu_layers,
-            ctx_size=request.ctx_size,
-        )
-        ward = load_what_can_be(references, options, lambda what, done, total: self.tell(what))
+        ward = load_what_can_be(references, make_options(self.request), lambda what, done, total: self.tell(what))
         self.engines = ward.engines
         self.findings += ward.findings
 

@@ -14,11 +14,6 @@ _SIZES = {
     "bfloat16": 2, "bf16": 2, "float16": 2, "fp16": 2, "half": 2,
 }  # fmt: skip
 _TIGHT = 0.85
-_GROUPS = (
-    ("memory.max", "memory.current", "memory.stat"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-)
-"""Limit, usage and statistics of a control group, versions 2 and 1."""
 
 
 def count_bytes(subject: Subject, dtype: str | None, *, on_host: bool) -> int:
@@ -70,32 +65,3 @@ def sum_needed(subjects: Sequence[Subject], places: Mapping[str, str], dtype: st
 def say_bytes(count: int) -> str:
     """Return a number of bytes as people write it."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
-
-
-def read_free_memory(root: Path = Path("/")) -> int | None:
-    """Return the bytes that a process may still have on this host: of the machine, and of its control group.
-
-    What a group holds of files, the kernel gives back when it must. None where the system does not say.
-    """
-    free: list[int] = []
-    try:
-        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                free.append(int(line.split()[1]) * 1024)
-        for limit, usage, statistics in _GROUPS:
-            free += _read_group(root / "sys/fs/cgroup", limit, usage, statistics)
-    except (OSError, ValueError):
-        return min(free, default=None)
-    return min(free, default=None)
-
-
-def _read_group(folder: Path, limit: str, usage: str, statistics: str) -> list[int]:
-    if not (folder / limit).is_file():
-        return []
-    most = (folder / limit).read_text(encoding="ascii").strip()
-    if most == "max":
-        return []
-    used = int((folder / usage).read_text(encoding="ascii"))
-    words = (line.split() for line in (folder / statistics).read_text(encoding="ascii").splitlines())
-    given_back = sum(int(count) for name, count in words if name in {"inactive_file", "active_file"})
-    return [max(0, int(most) - used + given_back)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import Any
 from itx.doctor.finding import Finding, failed, passed, refused
 from itx.doctor.tensors import Tensor, count_elements, read_header
 from itx.errors import ItxError, UsageError, WeightsError
+from itx.models.beside import read_object
 from itx.models.reference import ADAPTER_CONFIG, Reference, parse_reference, parse_references, split_name
 
 _PACKAGES = ("huggingface_hub", "safetensors")
@@ -75,7 +75,7 @@ def read_subject(reference: Reference, *, trust_remote_code: bool) -> tuple[Subj
     configs: dict[str, Mapping[str, Any]] = {}
     for file in _CONFIGS:
         try:
-            configs[file] = _read_json(folder / file)
+            configs[file] = read_object(folder / file)
         except WeightsError as error:
             findings.append(refused("config", name, error))
     adapter = (folder / ADAPTER_CONFIG).is_file()
@@ -142,19 +142,6 @@ def _list_weights(folder: Path, reference: Reference) -> list[Path]:
     if not files:
         raise WeightsError(f"{reference.text} holds no safetensors.", "Name the folder that save_pretrained wrote.")
     return files
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    """Return the object in a file, empty where there is no file. Raises WeightsError where it is no object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}", "Download or save it again.") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path} is no JSON object.", "Download or save it again.")
-    return value
 
 
 def check_base_alone(base: Subject) -> list[Finding]:

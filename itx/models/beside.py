@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from itx.errors import WeightsError
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "repetition_penalty": (1.0,),
@@ -34,6 +37,19 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "watermarking_config": (),
 }
 """Settings of ``generate`` that change what greedy decoding chooses, or where it ends, with the values that do not."""
+
+
+def read_object(path: Path) -> Mapping[str, Any]:
+    """Return the object in a file, empty where there is no file. Raises WeightsError where it is no object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}", "Download or save it again.") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path} is no JSON object.", "Download or save it again.")
+    return value
 
 
 def list_changes(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from itx.borrow.category import INITIATION
@@ -44,6 +45,7 @@ FORGOTTEN = 0.05
 TOKENS = 5.0
 """A short clause; differences in how a last sentence is worded are smaller."""
 
+_LACKS_PAIR = "needs a LoRA and a full tuning in one run"
 _STYLE = ("refusal", "style", "format")
 
 
@@ -117,19 +119,7 @@ def _decide(claim: Claim, chance: float | None) -> Claim:
     verdict: Verdict = "not enough data"
     if claim.found is not None and claim.found.value is not None and chance is not None and chance <= LEVEL:
         verdict = "holds" if claim.found.value > claim.margin else "does not hold"
-    return Claim(
-        statement=claim.statement,
-        measure=claim.measure,
-        path=claim.path,
-        models=claim.models,
-        found=claim.found,
-        unit=claim.unit,
-        margin=claim.margin,
-        reason=claim.reason,
-        p=chance,
-        verdict=verdict,
-        note=claim.note,
-    )
+    return msgspec.structs.replace(claim, p=chance, verdict=verdict)
 
 
 class _Scope:
@@ -224,7 +214,7 @@ def _lack_pair(statement: str, measure: str, margin: float, reason: str) -> _Ope
         models=[],
         margin=margin,
         reason=reason,
-        note="needs a LoRA and a full tuning in one run",
+        note=_LACKS_PAIR,
     )
 
 
@@ -359,23 +349,17 @@ def _compare_borrowing(scope: _Scope, borrowed: Mapping[str, Mapping[str, Measur
     reason = "less is no word in two responses"
     pairs = [(full, lora) for full, lora in product(scope.fulls, scope.loras) if full in borrowed and lora in borrowed]
     if not pairs:
-        missing = "needs the tuning data: itx run … --data DATA" if scope.loras and scope.fulls else ""
-        lacking = _lack_pair(statement, measure, 100 * BORROWED, reason).claim
-        yield _Open(
-            claim=Claim(
-                statement=statement,
-                measure=measure,
-                path=None,
-                models=[],
-                found=None,
-                unit="words per 100",
-                margin=100 * BORROWED,
-                reason=reason,
-                p=None,
-                verdict="not enough data",
-                note=missing or lacking.note,
-            ),
-            chance=None,
+        complete = scope.loras and scope.fulls
+        yield _open(
+            None,
+            statement=statement,
+            measure=measure,
+            path=None,
+            models=[],
+            margin=100 * BORROWED,
+            reason=reason,
+            unit="words per 100",
+            note="needs the tuning data: itx run … --data DATA" if complete else _LACKS_PAIR,
         )
     for full, lora in pairs:
         first, second = (_take_borrowed(scope.gathered.prompts, borrowed[name]) for name in (full, lora))

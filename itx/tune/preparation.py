@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from itx.models.reference import Reference, parse_reference
 from itx.models.torch.engine import TorchEngine
 from itx.models.torch.hub import locate
 from itx.models.torch.load import TorchLoader
+from itx.models.versions import read_versions
 from itx.tune.examples import ExampleMaker, Examples, Skipped
 from itx.tune.plan import Course, plan_course
 from itx.tune.recipe import check_recipe
@@ -36,7 +35,6 @@ from itx.tune.request import TuneRequest
 Tell = Callable[[str, float], None]
 """Hears what takes a step, and the fraction of it that is done; one below 0 makes a notice of it."""
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors")
 _SHOWN = 3
 
 
@@ -115,7 +113,7 @@ def prepare(request: TuneRequest, tell: Tell) -> Prepared:
         learned_tokens=sum(example.weight for example in examples.examples),
         device=engine.device,
         threads=torch.get_num_threads(),
-        versions=_read_versions(),
+        versions=read_versions(),
     )
     place = locate(reference, trust_remote_code=request.trust_remote_code)
     return Prepared(engine, place, examples, course, record)
@@ -192,13 +190,3 @@ def _spell(reference: Reference) -> str:
     if reference.kind == "hub" or reference.text.startswith("demo:"):
         return reference.text
     return str(reference.folder.absolute())
-
-
-def _read_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

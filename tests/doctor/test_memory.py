@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
 import pytest
 
-from itx.doctor.memory import check_memory, count_bytes, read_free_memory, sum_needed
+from itx.doctor.memory import check_memory, count_bytes, sum_needed
 from tests.doctor.clinic import edit
 from tests.doctor.test_folders import read
 
@@ -48,27 +47,3 @@ def test_quantised_weights_take_what_their_file_holds(healthy: Path, tmp_path: P
     stored = count_bytes(read(folder), None, on_host=False)
     edit(folder / "config.json", quantization_config={"quant_method": "gptq"})
     assert count_bytes(read(folder), None, on_host=True) == count_bytes(read(folder), "bf16", on_host=True) == stored
-
-
-def test_free_memory_is_what_the_system_says() -> None:
-    found = read_free_memory()
-    assert found is not None
-    assert 0 < found <= 1.2 * psutil.virtual_memory().available
-
-
-def write(root: Path, **files: str) -> None:
-    for name, text in files.items():
-        path = root / name.replace("__", "/").replace("_DOT_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-def test_a_control_group_bounds_it_and_its_files_are_given_back(tmp_path: Path) -> None:
-    write(tmp_path, proc__meminfo="MemTotal: 99 kB\nMemAvailable:       9000 kB\n")
-    assert read_free_memory(tmp_path) == 9000 * 1024
-    write(tmp_path, sys__fs__cgroup__memory_DOT_max="max\n")
-    assert read_free_memory(tmp_path) == 9000 * 1024
-    write(tmp_path, sys__fs__cgroup__memory_DOT_max="5000\n", sys__fs__cgroup__memory_DOT_current="4000\n",
-          sys__fs__cgroup__memory_DOT_stat="anon 900\ninactive_file 2000\nactive_file 100\n")  # fmt: skip
-    assert read_free_memory(tmp_path) == 3100
-    assert read_free_memory(tmp_path / "nowhere") is None

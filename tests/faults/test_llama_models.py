@@ -261,7 +261,7 @@ def test_a_file_larger_than_memory(files: Files, monkeypatch: pytest.MonkeyPatch
 
 
 def test_free_memory_is_what_the_system_says() -> None:
-    from itx.models.llama.load import read_free_memory
+    from itx.models.host import read_free_memory
 
     free = read_free_memory()
     if not Path("/proc/meminfo").exists():

@@ -203,27 +203,6 @@ def test_parts_that_are_missing_or_another_are_refused(tmp_path: Path) -> None:
         load_part(parts[0])
 
 
-@pytest.mark.parametrize(
-    ("written", "cores"),
-    [
-        ("max 100000\n", None),
-        ("150000 100000\n", 2),
-        ("400000 100000\n", 4),
-        ("1000 100000\n", 1),
-        ("", None),
-        ("5", None),
-    ],
-)
-def test_a_containers_quota_bounds_the_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, cores: int | None
-) -> None:
-    quota = tmp_path / "cpu.max"
-    quota.write_text(written)
-    monkeypatch.setattr(load, "_QUOTA", quota)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
-    assert load.count_cores() == (cores or 8)
-
-
 def test_an_id_that_the_vocabulary_lacks_is_named(base: Path) -> None:
     engine = LlamaLoader(Options(threads=1), ignore).load(parse_reference(str(base), "base", {}))
     for token in (-1, engine.vocab_size):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -10,6 +9,7 @@ from threading import Event
 from itx.errors import MemoryExhaustedError, UsageError
 from itx.models.digest import recall_digest, remember_check
 from itx.models.fingerprint import fingerprint_files
+from itx.models.host import count_cores, read_free_memory
 from itx.models.llama.aborts import check_adapter, check_fit, check_model, check_vocabulary, list_surprises
 from itx.models.llama.engine import TEMPLATE, LlamaEngine
 from itx.models.llama.header import Header, read_header
@@ -21,7 +21,6 @@ from itx.models.options import Options, Tell
 from itx.models.reference import Reference
 
 _EVERY_LAYER = 1 << 15
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class LlamaLoader:
@@ -118,22 +117,6 @@ def name_loaded() -> str:
     return f"loaded by llama-cpp-python {load_library().__version__}"
 
 
-def count_cores() -> int:
-    """Return how many cores this process may use: those it may run on, or fewer where a container has a quota."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, _read_quota(_QUOTA) or allowed))
-
-
-def _read_quota(path: Path) -> int | None:
-    """Return the cores that a control group (version 2) grants, rounded up; None where it sets no limit."""
-    try:
-        quota, period = path.read_text(encoding="ascii").split()
-        return -(-int(quota) // int(period))
-    except (OSError, ValueError, ZeroDivisionError):
-        # No such group, or "max": no limit.
-        return None
-
-
 def find_device(layers: int | None) -> str:
     """Return where a model computes: ``gpu`` where this llama.cpp has one and layers are placed there, else ``cpu``."""
     supported = bool(load_library().llama_supports_gpu_offload())
@@ -148,12 +131,3 @@ def check_memory(path: Path, size: int) -> None:
             f"{path} has {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free.",
             "Use a smaller quantisation, or a machine with more memory.",
         )
-
-
-def read_free_memory() -> int | None:
-    """Return the bytes that Linux says are available; None where nothing says so."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

@@ -1,0 +1,43 @@
+"""Ctrl-C while something is made that can be kept."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+
+class Interrupt:
+    """Asks for a stop at the first Ctrl-C (or SIGTERM, SIGHUP), and calls ``tell``; a second Ctrl-C stops at once.
+
+    Until ``patient`` is set there is nothing to keep, and the first one stops at once.
+    """
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.asked = False
+        self.patient = False
+        self._tell = tell
+
+    def __call__(self) -> bool:
+        """Return whether a stop was asked for."""
+        return self.asked
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if not self.patient or (self.asked and number == signal.SIGINT):
+            raise KeyboardInterrupt
+        if not self.asked:
+            self.asked = True
+            self._tell()
+
+    @contextmanager
+    def listening(self) -> Iterator[Self]:
+        """Listen for the signals within the block."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._receive) for number in numbers}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
