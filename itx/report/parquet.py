@@ -1,4 +1,4 @@
-"""The tidy table in Arrow's types: as a table in memory, or as a Parquet file a group of rows at a time.
+"""The tidy table as a Parquet file, a group of rows at a time.
 
 It needs the package pyarrow, which is imported when it is called for; MissingExtraError says so.
 """
@@ -78,12 +78,6 @@ def _make_array(kind: pa.DataType, values: Sequence[Value]) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return pa.array(values, pa.string()).dictionary_encode()
     return pa.array(values, kind)
-
-
-def build_table(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None) -> pa.Table:
-    """Return the whole tidy table, in memory. Raises MissingExtraError, RunError."""
-    pa = _import_pyarrow()
-    return pa.Table.from_batches(tidy_batches(run, traces, find_borrowings), schema=build_schema()).unify_dictionaries()
 
 
 class _Pieces(io.RawIOBase):

@@ -8,13 +8,14 @@ from itx.borrow.excess import Measured, measure
 from itx.records import Run, Trace
 from itx.report.authors import compare_models, study_author
 from itx.report.borrowing import BorrowingFigures, Borrowings, FindBorrowings, summarise_borrowing
-from itx.report.claims import Claims, Facts, measure_claims
+from itx.report.claims import Claims, Facts
 from itx.report.gathering import Gathered, Gatherer
 from itx.report.halves import gather_lean
 from itx.report.lean import read_lean
 from itx.report.pairs import name_path, study_pair
 from itx.report.patterns import Rows, find_patterns
 from itx.report.resampling import DRAWS
+from itx.report.statements import measure_claims
 from itx.report.study import Study
 from itx.report.tables import tabulate_pairs
 from itx.report.totals import total

@@ -14,9 +14,8 @@ from pathlib import Path
 import msgspec
 
 from itx.errors import RunError
-from itx.records import Record, Response
+from itx.records import Record
 from itx.runs.appending import LineFile
-from itx.runs.borrowings import fingerprint_response
 from itx.runs.lines import VERIFY, decode
 
 LEAST = 3.0
@@ -130,16 +129,6 @@ def read_verifications(folder: Path) -> list[Verification]:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(folder))}") from error
     return found
-
-
-def verifications_of(checks: list[Verification], prompt_id: str, response: Response) -> dict[int, Verification]:
-    """Return the last check of each span of a response, by the span's id."""
-    wanted = fingerprint_response(response)
-    return {
-        check.span: check
-        for check in checks
-        if (check.prompt_id, check.author, check.response) == (prompt_id, response.author, wanted)
-    }
 
 
 def _read(line: bytes) -> Verification:

@@ -10,8 +10,9 @@ import pytest
 
 from itx.borrow.excess import Count, Measured
 from itx.records import Floor, Response, Run, Score, Trace
-from itx.report.claims import LEVEL, Claim, Claims, measure_claims
+from itx.report.claims import LEVEL, Claim, Claims
 from itx.report.gathering import Gatherer
+from itx.report.statements import measure_claims
 from itx.report.studying import read_claims
 from itx.report.tables import tabulate_pairs
 from itx.report.verdicts import write_claims

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from itx.errors import ItxError, MemoryExhaustedError, RunError
 from itx.records import Decoding, Response, Trace
 from itx.runs.borrowings import fingerprint_response
-from itx.runs.verifications import Arm, Verification, append_verification, read_verifications, verifications_of
+from itx.runs.verifications import Arm, Verification, append_verification, read_verifications
 from itx.tune.recipe import Recipe
 from itx.tune.request import TuneRequest
 from itx.tune.retuning import Job, decode_job, encode_job
@@ -68,10 +67,6 @@ def test_checks_are_added_and_read_in_order(tmp_path: Path) -> None:
     for one in checks:
         append_verification(tmp_path, one)
     assert read_verifications(tmp_path) == checks
-    assert verifications_of(checks, "one", RESPONSE) == {2: checks[2], 3: checks[1]}
-    # Asked again, and answered otherwise.
-    assert verifications_of(checks, "one", replace(RESPONSE, ids=[5, 6])) == {}
-    assert verifications_of(checks, "two", RESPONSE) == {}
 
 
 def test_a_line_that_was_cut_short_is_left_out_and_set_aside(tmp_path: Path) -> None:
