@@ -1,7 +1,8 @@
 """How much is borrowed beyond what a control gives: ungated, per 100 words that could be, with resampled prompts.
 
 A rate is borrowed words over all prompts per 100 candidate words over all prompts. The interval of a difference of two
-rates is the percentile bootstrap that resamples prompts (Efron & Tibshirani 1993, chapter 13), seeded.
+rates is the percentile bootstrap that resamples prompts (Efron & Tibshirani 1993, chapter 13), seeded, and widened for
+few of them as all of itx's are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from itx.borrow.student import widen
 from itx.records import Borrowing, ControlCount, Record
 
 if TYPE_CHECKING:
@@ -156,7 +158,7 @@ Term = tuple[int, Count]
 
 
 def bootstrap(terms: Sequence[Sequence[Term]], seed: int) -> tuple[float | None, float | None]:
-    """Return the 2.5th and 97.5th percentile of a signed sum of rates over resampled prompts.
+    """Return the 95 % interval of a signed sum of rates over resampled prompts.
 
     ``terms`` has the same signs, in the same order, for every prompt. Resamples in which a rate has no words are left
     out; with fewer than two prompts, or no resample left, there is no interval.
@@ -176,7 +178,8 @@ def bootstrap(terms: Sequence[Sequence[Term]], seed: int) -> tuple[float | None,
     if not usable.any():
         return None, None
     rates = 100 * (weights @ borrowed)[usable] / sums[usable]
-    low, high = np.percentile(rates @ signs, [2.5, 97.5])
+    tail = widen(0.025, len(terms))
+    low, high = np.quantile(rates @ signs, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
-from statistics import NormalDist
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itx.borrow.student import NORMAL, probability, widen
 from itx.report.study import FEW, Estimate
 
 Matrix = NDArray[np.float64]
@@ -26,7 +26,6 @@ Matrix = NDArray[np.float64]
 DRAWS = 2000
 SEED = 0
 LEVEL = 0.95
-_NORMAL = NormalDist()
 _BLOCK = 4_000_000
 """Weights in memory at a time."""
 
@@ -159,12 +158,6 @@ def _interval(ordered: Matrix, prompts: int) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
-@cache
-def widen(tail: float, prompts: int) -> float:
-    """Return the share of resamples beyond each end so that ``tail`` of them hold: smaller for few prompts."""
-    return _NORMAL.cdf(-math.sqrt(prompts / (prompts - 1)) * quantile(1 - tail, prompts - 1))
-
-
 def judge(drawn: Drawn, place: int, margin: float) -> float | None:
     """Return p of the hypothesis that a figure is ``margin``, two-sided, by the same intervals.
 
@@ -177,39 +170,8 @@ def judge(drawn: Drawn, place: int, margin: float) -> float | None:
         return None
     below = (draws < margin).sum() + 0.5 * (draws == margin).sum()
     share = float(min(below, len(draws) - below) + 0.5) / (len(draws) + 1)
-    score = -_NORMAL.inv_cdf(share) * math.sqrt((prompts - 1) / prompts)
+    score = -NORMAL.inv_cdf(share) * math.sqrt((prompts - 1) / prompts)
     return min(1.0, 2 * (1 - probability(score, prompts - 1)))
-
-
-def probability(value: float, freedom: int) -> float:
-    """Return P(T ≤ value) of Student's t with ``freedom`` degrees (closed sums: Abramowitz & Stegun 26.7.3-4)."""
-    angle = math.atan2(value, math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    if freedom % 2:
-        total, term = 0.0, cosine
-        for step in range(1, freedom - 1, 2):
-            total += term
-            term *= cosine * cosine * (step + 1) / (step + 2)
-        inside = 2 / math.pi * (angle + sine * total)
-    else:
-        total, term = 0.0, 1.0
-        for step in range(0, freedom - 1, 2):
-            total += term
-            term *= cosine * cosine * (step + 1) / (step + 2)
-        inside = sine * total
-    return min(1.0, max(0.0, (1 + inside) / 2))
-
-
-@cache
-def quantile(share: float, freedom: int) -> float:
-    """Return t with P(T ≤ t) = ``share`` ≥ 0.5, by bisection."""
-    low, high = 0.0, 1.0
-    while probability(high, freedom) < share and high < 1e9:
-        low, high = high, high * 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if probability(middle, freedom) < share else (low, middle)
-    return (low + high) / 2
 
 
 def correct(chances: list[float | None]) -> list[float | None]:

@@ -128,7 +128,7 @@ def write_models(study: Study, writer: Writer, width: int) -> list[Text]:
     lines: list[Text] = [*write_remarks(study, writer, width), Text()]
     for path, title, remark in (
         ("own", "Own paths", "each model's own response, as base scores it; paired by prompt"),
-        ("shared", "Shared paths", "one response, read by both: changed weights without changed paths"),
+        ("shared", "Shared paths", "one response, read by both: changed weights, one path"),
     ):
         found = [each for each in study.comparisons if each.path == path]
         if not found:

@@ -111,12 +111,14 @@ def retune(job: Job, tell: Callable[[str, float], None]) -> Retuned:
 def _encode_path(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
+    # What msgspec asks of a hook.
     raise NotImplementedError(f"{type(value).__name__} is not sent to workers")
 
 
 def _decode_path(kind: type, value: Any) -> Any:
     if kind is Path:
         return Path(value)
+    # What msgspec asks of a hook.
     raise NotImplementedError(f"{kind.__name__} is not sent to workers")
 
 

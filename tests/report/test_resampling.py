@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from itx.borrow.student import probability, quantile
 from itx.report.resampling import (
     DRAWS,
     Ratios,
@@ -19,8 +20,6 @@ from itx.report.resampling import (
     draw_weights,
     estimate,
     judge,
-    probability,
-    quantile,
 )
 
 RUNS = 400
