@@ -9,7 +9,7 @@ from itx.compare.events import Loading
 from itx.tui.provenance import Provenance
 from itx.tui.screens.compare import CompareScreen
 from itx.tui.screens.rows import RowsScreen
-from itx.tui.tracer import Found, IndexFailed, IndexReady, Sketched, Traced, TracingCrashed
+from itx.tui.tracer import Found, IndexFailed, IndexReady, Sketched, Traced, TraceFailed, TracingCrashed
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -43,6 +43,11 @@ class SourceNotes:
                     exchange = self._compare.exchange
                     shown |= exchange is not None and borrowing.prompt_id == exchange.prompt_id
                     state |= isinstance(note, Traced)
+                case TraceFailed(prompt_id):
+                    # What was traced as it was written goes, and the rows panel says why there is nothing.
+                    exchange = self._compare.exchange
+                    shown |= exchange is not None and prompt_id == exchange.prompt_id
+                    state = True
                 case Found():
                     if isinstance(self._app.screen, RowsScreen):
                         self._app.screen.take(note)

@@ -312,3 +312,12 @@ async def test_a_response_that_cannot_be_traced_says_why(tmp_path: Path) -> None
     tracer = FakeTracer(error=InputError("The index is gone.", "itx index rows.jsonl"))
     async with piloted(traced_source(tmp_path / "run", tracer, prompts=("one",)), (120, 40)) as (app, pilot):
         await until(pilot, lambda: "This response could not be traced: The index is gone." in panel_text(app))
+
+
+async def test_a_failure_that_comes_when_all_is_drawn_is_drawn(tmp_path: Path) -> None:
+    tracer = FakeTracer(gate=threading.Event(), error=InputError("The index is gone.", "itx index rows.jsonl"))
+    async with piloted(traced_source(tmp_path / "run", tracer, prompts=("one",)), (120, 40)) as (app, pilot):
+        await until(pilot, lambda: "Being traced." in panel_text(app))
+        await pilot.pause(0.5)  # what else is drawn at the end of an answer is drawn by then
+        tracer.gate.set()
+        await until(pilot, lambda: "This response could not be traced: The index is gone." in panel_text(app))
