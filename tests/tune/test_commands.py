@@ -301,14 +301,14 @@ def test_stopping_a_check_leaves_no_process(tuned: Path) -> None:
     until = time.monotonic() + 30
     while not children and time.monotonic() < until:
         children = _children_of(process.pid)
-        time.sleep(0.2)
+        time.sleep(0.2)  # processes are looked for, not waited on
     assert children
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 1
     until = time.monotonic() + 10
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < until:
-        time.sleep(0.1)
+        time.sleep(0.1)  # processes are looked for, not waited on
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
