@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import namedtuple
 from typing import Annotated, NoReturn
 
 import typer
@@ -66,6 +67,13 @@ def _fail(error: ItxError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
+def _stop() -> NoReturn:
+    # A KeyboardInterrupt that passes through an exec of text (a library makes a class) counts as unhandled for the rest
+    # of a `python -m`, whatever becomes of it, until text is evaluated again, as for a named tuple.
+    namedtuple("Nothing", ())
+    _fail(_STOPPED)
+
+
 def main() -> None:
     """Run the command line; an ItxError becomes its message on stderr and its exit code, Ctrl-C does, too."""
     try:
@@ -73,11 +81,11 @@ def main() -> None:
     except ItxError as error:
         _fail(error)
     except KeyboardInterrupt:
-        _fail(_STOPPED)
+        _stop()
     except SystemExit as leaving:
         if leaving.code != _INTERRUPTED:
             raise
-        _fail(_STOPPED)
+        _stop()
     except MemoryError:
         typer.echo(
             "itx: out of memory. Finished prompts are kept. Try --dtype bfloat16, or a smaller --chunk.", err=True

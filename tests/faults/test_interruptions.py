@@ -122,6 +122,19 @@ def test_stopped_before_anything_is_asked(world: World, tmp_path: Path, module: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "raised", ["exec('raise KeyboardInterrupt')", "raise KeyboardInterrupt", "raise SystemExit(130)"]
+)
+def test_an_interruption_anywhere_ends_with_1(tmp_path: Path, raised: str) -> None:
+    """Python ends a module by SIGINT after an interruption within an exec of text, though it was handled."""
+    lines = ["from itx.cli import main", f"def app(): {raised}", "main.app = app", "main.main()"]
+    (tmp_path / "stopped.py").write_text("\n".join(lines))
+    words = [sys.executable, "-m", "stopped"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "itx: Stopped." in done.stderr
+
+
 def test_a_disk_that_fills(world: World, whole: Path, tmp_path: Path) -> None:
     size = (whole / "traces.jsonl").stat().st_size
     done = run_itx(*words(world), folder=tmp_path, limits={resource.RLIMIT_FSIZE: size // 2})
