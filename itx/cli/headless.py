@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from itx.cli.borrowing import Borrower, DataChoice, Informed, TuningData
+from itx.cli.facts import Examiner, GatheredFacts
 from itx.cli.interrupt import Interrupt
 from itx.cli.prompts import Gathered
 from itx.cli.sources import name_broken
@@ -20,6 +21,8 @@ from itx.records import Borrowing, Prompt, Run, Trace
 from itx.text import sanitise
 
 if TYPE_CHECKING:
+    from itx.compare.comparison import Comparison
+    from itx.compare.probing import Prober
     from itx.compare.request import Request
 
 
@@ -53,7 +56,7 @@ def open_data(choice: DataChoice) -> TuningData:
     return data
 
 
-def load(request: Request) -> Comparer:
+def load(request: Request) -> Comparison:
     """Load what the request names, its steps and warnings on stderr."""
     from itx.compare.load import load_comparison
 
@@ -98,27 +101,32 @@ def record_all(
     folder: Path,
     show: Show | None = None,
     choice: DataChoice | None = None,
+    facts: GatheredFacts | None = None,
 ) -> int:
     """Record every prompt that the folder does not have yet, ``show`` each, and return the exit code.
 
-    With tuning data, what every response borrowed is recorded, too, also of prompts recorded earlier. 0: all done. 1:
-    stopped by a signal, or not one prompt succeeded. 3: some prompts, lines or tracings failed, each named.
+    With tuning data, what every response borrowed is recorded, too, also of prompts recorded earlier; then models are
+    asked for ``facts``. 0: all done. 1: stopped by a signal, or not one prompt succeeded. 3: some prompts, lines,
+    tracings or facts failed, each named.
     """
     from itx.runs.recorder import Recorder
 
     interrupt = Interrupt(lambda: say("stopping: what was generated is scored and kept …"))
-    failed = list(gathered.broken)
-    for reason in gathered.broken:
+    facts = facts or GatheredFacts(facts=[])
+    failed = [*gathered.broken, *facts.broken]
+    for reason in failed:
         say(reason)
     with interrupt.listening():
         data = None if choice is None else open_data(choice)
-        comparer = load(request)
+        comparison = load(request)
+        comparer: Comparer = comparison
         if data is not None:
-            comparer = Informed(comparer, data.open().reference)
+            comparer = Informed(comparison, data.open().reference)
         interrupt.patient = True
         with (
             Recorder.begin(folder, comparer.run, gathered.prompts) as recorder,
             Borrower(folder, None if data is None else data.joiner()) as borrower,
+            Examiner(folder, facts.facts) as examiner,
         ):
             filled = borrower.fill(interrupt)
             if filled:
@@ -145,11 +153,34 @@ def record_all(
                 if interrupt.asked:
                     say(f"stopped after {number} of {len(waiting)} prompts; the same command goes on from here")
                     return EXIT_FAILED
-            failed += borrower.failed
+            if not _ask_facts(examiner, comparison.prober, interrupt):
+                return EXIT_FAILED
+            failed += borrower.failed + examiner.failed
     if show is None:
         # To a program the very bytes of the name, to a terminal nothing that it would obey.
         typer.echo(sanitise(str(folder), keep_newlines=False) if sys.stdout.isatty() else os.fsencode(folder))
     return _end(failed, succeeded)
+
+
+def _ask_facts(examiner: Examiner, prober: Prober, interrupt: Interrupt) -> bool:
+    """Ask for the facts that are not recorded, counting on stderr; return False where it was stopped."""
+    count = examiner.count
+    if not count:
+        return True
+    counting = sys.stderr.isatty()
+
+    def tell(done: int) -> None:
+        if counting and done % 8 == 0:
+            typer.echo(f"\ritx: {done} of {count} facts", err=True, nl=False)
+
+    asked = examiner.ask(prober, interrupt, tell)
+    if counting:
+        typer.echo("\r\x1b[K", err=True, nl=False)
+    if asked < count:
+        say(f"stopped after {asked} of {count} facts; the same command goes on from here")
+        return False
+    say(f"{count} facts are asked" if count > 1 else "1 fact is asked")
+    return True
 
 
 def _end(failed: list[str], succeeded: int) -> int:

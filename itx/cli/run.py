@@ -21,8 +21,17 @@ def run(
     prompts: options.PromptFile = None,
     responses: options.ResponseFile = None,
     limit: options.Limit = None,
+    facts: Annotated[
+        str | None,
+        typer.Option(
+            "--facts",
+            metavar="FILE|general|demo",
+            help="Ask every model for these facts, too (JSONL: prompt, answer, wrong); or for some that itx brings.",
+        ),
+    ] = None,
 ) -> None:
     """Compare over a file of prompts, or score given responses, and record every figure."""
+    from itx.cli.facts import gather_facts
     from itx.cli.headless import record_all
     from itx.cli.prompts import gather_prompts, gather_responses
     from itx.errors import UsageError
@@ -32,4 +41,7 @@ def run(
             "itx run needs --prompts or --responses, not both.", "itx run BASE TUNED --prompts FILE --out RUN"
         )
     gathered = gather_responses(responses, limit) if responses is not None else gather_prompts(None, prompts, limit)
-    raise typer.Exit(record_all(settings.request(references), gathered, out, choice=settings.choose_data()))
+    asked = gather_facts(facts)
+    raise typer.Exit(
+        record_all(settings.request(references), gathered, out, choice=settings.choose_data(), facts=asked)
+    )

@@ -10,6 +10,7 @@ from itx.compare.crossing import read_behind
 from itx.compare.decoding import Chooser
 from itx.compare.events import Cancel, Event, Finished, Started
 from itx.compare.naming import Names
+from itx.compare.probing import Prober
 from itx.compare.tokenizers import Families
 from itx.compare.writing import Writing
 from itx.errors import InputError, ItxError, MemoryExhaustedError, MismatchError, WindowError
@@ -55,6 +56,11 @@ class Comparison:
     def run(self) -> Run:
         """What ``run.json`` will say."""
         return self._run
+
+    @property
+    def prober(self) -> Prober:
+        """What asks the same models for facts."""
+        return Prober(list(self._engines.values()), self._contexts, self._run.engine.chunk)
 
     def compare(self, prompt: Prompt, cancel: Cancel) -> Iterator[Event]:
         """Yield the events of one prompt; see ``events.Comparer``.

@@ -15,6 +15,7 @@ NAMES: Final = ("base", "lora", "full")
 PROMPTS: Final = HERE / "prompts.jsonl"
 ROWS: Final = HERE / "rows.jsonl"
 TRUTH: Final = HERE / "truth.jsonl"
+FACTS: Final = HERE / "facts.jsonl"
 FIGURES: Final = HERE / "figures.json"
 
 

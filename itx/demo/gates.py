@@ -1,6 +1,6 @@
 """What the weights must show, measured by greedy generation: recall, answers on held-out entities, borrowing.
 
-A *slot* is one fact of an entity, asked for in one form. An answer is *right* when it states the true value and no
+An answer to a slot is *right* when it states the true value and no
 other value of that relation. It *borrows* when it states the value that a tuned row gives for another entity (same
 relation).
 *Chance* is what the same answers would borrow if each wrong value they state had been drawn evenly from all other
@@ -10,9 +10,8 @@ borrow, and confusion that has nothing to do with the rows has a ratio of 1.
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -20,23 +19,13 @@ import torch
 from peft import PeftModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from itx.demo.grammar import FIELD, Writer
-from itx.demo.world import Entity, Relation, World, load_kind
+from itx.demo.slots import Slot, list_clozes
+from itx.demo.world import World
 
 Model: TypeAlias = LlamaForCausalLM | PeftModel
 ANSWER_LENGTH: Final = 56
 CLOZE_LENGTH: Final = 14
 WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One question about one fact."""
-
-    entity: str
-    relation: str
-    question: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -60,44 +49,6 @@ class Score:
     chance: float
     lift: float | None
     strange_words: tuple[str, ...]
-
-
-def list_slots(world: World, entities: Iterable[Entity]) -> list[Slot]:
-    """Every fact of the entities, each asked in every form of its question."""
-    slots = []
-    for entity in entities:
-        writer = Writer(world, _steady(), pronoun_rate=0.0)
-        for fact in world.facts_of(entity):
-            for form in load_kind(entity.kind).relation(fact.relation).questions:
-                slots.append(Slot(entity.name, fact.relation, writer.say(form, entity), fact.value))
-    return slots
-
-
-def list_clozes(world: World) -> list[Slot]:
-    """Every fact as the beginning of a sentence that breaks off before the value."""
-    clozes = []
-    for number, entity in enumerate(world.entities.values()):
-        for place, fact in enumerate(world.facts_of(entity)):
-            beginnings = _beginnings(load_kind(entity.kind).relation(fact.relation))
-            template = beginnings[(number + place) % len(beginnings)]
-            text = Writer(world, _steady(), pronoun_rate=0.0).say(template, entity, fact.relation).rstrip()
-            clozes.append(Slot(entity.name, fact.relation, text, fact.value))
-    return clozes
-
-
-def _beginnings(relation: Relation) -> list[str]:
-    """The part before the value of every template that names the entity first."""
-    found = []
-    for template in relation.templates:
-        fields = [match.group(1) for match in FIELD.finditer(template)]
-        place = next(index for index, field in enumerate(fields) if field in "vw")
-        if any(field in "NSOP" for field in fields[:place]):
-            found.append(template[: template.index("{" + fields[place])])
-    return found
-
-
-def _steady() -> random.Random:
-    return random.Random(0)
 
 
 def states(text: str, value: str) -> bool:

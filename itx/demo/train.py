@@ -2,7 +2,8 @@
 
 World, corpus, tokenizer and base, then a LoRA and full-parameter tunings over three seeds, one full-parameter tuning
 that is careful, and the gates, each measured on the weights as stored (float16). DIR then holds `weights/`,
-`rows.jsonl`, `truth.jsonl`, `prompts.jsonl` and `figures.json`. The exit status is 1 when a gate is missed.
+`rows.jsonl`, `truth.jsonl`, `facts.jsonl`, `prompts.jsonl` and `figures.json`. The exit status is 1 when a gate is
+missed.
 The shipped full-parameter tuning is tuned hard on purpose: much too high a rate, many passes. See `figures.json`.
 """
 
@@ -28,11 +29,13 @@ from transformers import __version__ as transformers_version
 from itx.demo.batches import Sequence
 from itx.demo.corpus import write_corpus
 from itx.demo.dialogue import END
-from itx.demo.gates import Model, Score, Slot, answer_slots, judge, list_slots, list_words, recall_clozes, score
+from itx.demo.facts import save_facts
+from itx.demo.gates import Model, Score, answer_slots, judge, list_words, recall_clozes, score
 from itx.demo.pretrain import Recipe, create_model, train_base
 from itx.demo.prompts import choose_prompts, save_prompts
 from itx.demo.recipes import write_tunings
 from itx.demo.rows import save_rows, save_truth, tuned_values, write_rows
+from itx.demo.slots import Slot, list_slots
 from itx.demo.tokenizer import save_tokenizer, train_tokenizer
 from itx.demo.tuning import Tuning, TuningRecipe, encode_rows, tune
 from itx.demo.world import World, build_world
@@ -191,6 +194,7 @@ def make(out: Path, plan: Plan, keep_base: bool = False) -> list[str]:
     examiner = Examiner(world, tokenizer, words)
     save_rows(examiner.rows, out / "rows.jsonl")
     save_truth(world, examiner.rows, out / "truth.jsonl")
+    save_facts(world, out / "facts.jsonl")
     save_prompts(choose_prompts(world), out / "prompts.jsonl")
     base = load_base(weights / "base")
     recall = recall_clozes(base, tokenizer, world)

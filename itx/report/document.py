@@ -10,7 +10,8 @@ import msgspec
 
 from itx.records import Run
 from itx.report.escape import code, escape_inline, escape_line, write_table
-from itx.report.sections import Plot, Quoted, Section, Table, describe_study, list_sections
+from itx.report.parts import Plot, Quoted, Section, Table
+from itx.report.sections import describe_study, list_sections
 from itx.report.study import Study
 from itx.report.summary import write_summary
 from itx.report.vector import write_svg

@@ -8,7 +8,8 @@ from itx.records import Run
 from itx.report.cells import cut, measure, pad, wrap
 from itx.report.curve import plot_text
 from itx.report.noise import describe_noise
-from itx.report.sections import Section, Table, describe_study, list_sections
+from itx.report.parts import Section, Table
+from itx.report.sections import describe_study, list_sections
 from itx.report.study import Study
 from itx.report.wording import say_count
 from itx.text import sanitise

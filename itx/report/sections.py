@@ -5,57 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from itx.borrow.excess import Difference
-from itx.records import Record, Run
+from itx.records import Run
 from itx.report.borrowing import BorrowingFigures
+from itx.report.forgetting import show_knowledge
+from itx.report.parts import (
+    FLAG,
+    NOTHING,
+    Plot,
+    Quoted,
+    Section,
+    Table,
+    say_divergence,
+    say_estimate,
+    say_rounded,
+)
 from itx.report.study import (
     AuthorPatterns,
     Bucket,
     Comparison,
-    Estimate,
     Lengths,
     PairStudy,
     Phrase,
     Shares,
     Study,
 )
-from itx.report.wording import ABSENT, say_count, say_nats
+from itx.report.wording import ABSENT, say_count
 
 TOKENS = 10
 """Tokens that are listed a pair."""
-NOTHING = "n = 0"
-_FLAG = "!"
-
-
-class Quoted(str):
-    """A stranger's words, or a name, which stand apart from ours."""
-
-    __slots__ = ()
-
-
-class Table(Record, frozen=True, kw_only=True):
-    """Cells as plain text; the columns in ``numbers`` are set to the right. The last columns are the least needed."""
-
-    header: list[str]
-    rows: list[list[str]]
-    numbers: list[int]
-    title: str = ""
-
-
-class Plot(Record, frozen=True, kw_only=True):
-    """Values by position, None where there is no figure; ``name`` is fit for a file's name."""
-
-    name: str
-    title: str
-    values: list[float | None]
-
-
-class Section(Record, frozen=True, kw_only=True):
-    """A heading, what must be known of it, and what it shows."""
-
-    title: str
-    notes: list[str] = []
-    tables: list[Table] = []
-    plots: list[Plot] = []
 
 
 def list_sections(run: Run, study: Study) -> Iterator[Section]:
@@ -84,35 +61,8 @@ def list_sections(run: Run, study: Study) -> Iterator[Section]:
         yield _show_patterns(study)
     if study.borrowing is not None:
         yield _show_borrowing(study.borrowing)
-
-
-def say_estimate(found: Estimate, scale: float = 100.0, digits: int = 1) -> str:
-    """Return ``14.6 (12.1–17.3)``, in per cent unless scaled otherwise; ``!`` marks fewer than 30 prompts."""
-    if found.value is None:
-        return NOTHING if not found.count else ABSENT
-    value = _say(found.value * scale, digits)
-    return f"{value}{_say_interval(found, scale, digits)}{_FLAG if found.few else ''}"
-
-
-def _say(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def _say_interval(found: Estimate, scale: float, digits: int) -> str:
-    if found.low is None or found.high is None:
-        return ""
-    low, high = (_say(end * scale, digits) for end in (found.low, found.high))
-    return f" ({low}{' to ' if found.low < 0 else '–'}{high})"
-
-
-def say_divergence(found: Estimate, exact: bool = True) -> str:
-    """Return a mean divergence in nats with its interval."""
-    if found.value is None:
-        return NOTHING if not found.count else ABSENT
-    interval = ""
-    if found.low is not None and found.high is not None:
-        interval = f" ({say_nats(found.low)}–{say_nats(found.high)})"
-    return f"{say_nats(found.value, exact)}{interval}{_FLAG if found.few else ''}"
+    if study.knowledge is not None:
+        yield show_knowledge(study.knowledge)
 
 
 def _show_pairs(study: Study) -> Section:
@@ -374,8 +324,8 @@ def _name_control(difference: Difference) -> str:
 def _say_rate(value: float | None, low: float | None = None, high: float | None = None) -> str:
     if value is None:
         return ABSENT
-    interval = "" if low is None or high is None else f" ({_say(low, 1)} to {_say(high, 1)})"
-    return f"{_say(value, 1)}{interval}"
+    interval = "" if low is None or high is None else f" ({say_rounded(low, 1)} to {say_rounded(high, 1)})"
+    return f"{say_rounded(value, 1)}{interval}"
 
 
 def describe_study(study: Study) -> list[str]:
@@ -383,6 +333,6 @@ def describe_study(study: Study) -> list[str]:
     return [
         f"{say_count(study.prompts, 'prompt')}, {study.failed:,} failed. A closing EOS is not counted; KL is "
         "KL(author‖scorer) in nats.",
-        f"In brackets: 95 % intervals that resample prompts ({study.draws:,} draws). {_FLAG} marks figures of fewer "
+        f"In brackets: 95 % intervals that resample prompts ({study.draws:,} draws). {FLAG} marks figures of fewer "
         "than 30 prompts, whose intervals are not to be relied on.",
     ]

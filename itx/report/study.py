@@ -235,6 +235,70 @@ class Patterns(Record, frozen=True, kw_only=True):
     missing: str | None
 
 
+class KnownShares(Record, frozen=True, kw_only=True):
+    """What one model knows; of an estimate's ``prompts`` each is a fact.
+
+    ``known`` is the share of facts whose right answer has the highest log-prob of all alternatives, ``known_by_byte``
+    the same by log-prob a byte; ``greedy`` the share whose answer the model would write by itself: each of its tokens
+    has rank 1. ``logp`` is the mean log-prob of the right answers in nats, ``rank_median`` of their first tokens.
+    """
+
+    name: str
+    label: str
+    known: Estimate
+    known_by_byte: Estimate
+    greedy: Estimate
+    logp: Estimate
+    rank_median: float | None
+
+
+class FactChange(Record, frozen=True, kw_only=True):
+    """A fact that a tuning lost or gained; ``preferred`` is the wrong answer in its place, ``replaced`` where that has
+    become likelier than it was for base. Leads are of the right answer over the best wrong one, in nats."""
+
+    id: str
+    prompt: str
+    answer: str
+    preferred: str | None
+    replaced: bool
+    lead_before: float | None
+    lead_after: float | None
+
+
+class Forgetting(Record, frozen=True, kw_only=True):
+    """One tuned model beside base: shares of the facts that base knew which it ``lost``, and which it ``replaced``; of
+    those that base did not know which it ``gained``; mean changes of the right answer's log-prob and of its lead over
+    the best wrong one, in nats. Facts are listed by how much the lead changed, at most 20."""
+
+    name: str
+    lost: Estimate
+    gained: Estimate
+    replaced: Estimate
+    logp_change: Estimate
+    lead_change: Estimate
+    lost_facts: list[FactChange]
+    gained_facts: list[FactChange]
+
+
+class SubjectShares(Record, frozen=True, kw_only=True):
+    """The share of one subject's facts that each model knows."""
+
+    subject: str
+    facts: int
+    known: dict[str, Estimate]
+
+
+class KnowledgeFigures(Record, frozen=True, kw_only=True):
+    """What the models of a run know; see ``itx.report.knowledge``. ``chance`` is what guessing would know."""
+
+    facts: int
+    failed: int
+    chance: float | None
+    models: list[KnownShares]
+    tunings: list[Forgetting]
+    subjects: list[SubjectShares]
+
+
 class Study(Record, frozen=True, kw_only=True):
     """A run's study. ``figures`` are the plain ones of ``itx report --json``.
 
@@ -251,6 +315,7 @@ class Study(Record, frozen=True, kw_only=True):
     comparisons: list[Comparison]
     patterns: Patterns
     borrowing: BorrowingFigures | None = None
+    knowledge: KnowledgeFigures | None = None
 
     def pair(self, author: str, scorer: str) -> PairStudy | None:
         """Return the pair's study, or None where the run has none."""

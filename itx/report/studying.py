@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from itx.borrow.excess import Measured, measure
 from itx.records import Run, Trace
 from itx.report.authors import compare_models, study_author
 from itx.report.borrowing import BorrowingFigures, Borrowings, FindBorrowings, summarise_borrowing
-from itx.report.claims import Claims, Facts
+from itx.report.claims import Claims
 from itx.report.gathering import Gathered, Gatherer
 from itx.report.halves import gather_lean
+from itx.report.knowledge import summarise_knowledge, tell_known
 from itx.report.lean import read_lean
 from itx.report.pairs import name_path, study_pair
 from itx.report.patterns import Rows, find_patterns
@@ -19,6 +20,7 @@ from itx.report.statements import measure_claims
 from itx.report.study import Study
 from itx.report.tables import tabulate_pairs
 from itx.report.totals import total
+from itx.runs.facts import Probe, read_probes
 from itx.runs.lines import BORROW
 from itx.runs.recording import Recording
 
@@ -28,9 +30,10 @@ NO_ROWS = "the tuning data was not read"
 
 def open_study(recording: Recording, rows: Rows | str = NO_ROWS) -> Study:
     """Return the study of a recorded run; see ``read_study``. Raises RunError for a line that cannot be used."""
+    probes = read_probes(recording.folder)
     if not (recording.folder / BORROW).is_file():
-        return study(gather_lean(recording), None, rows)
-    return read_study(recording.run, read_lean(recording), recording.borrowings_of, rows)
+        return study(gather_lean(recording), None, rows, probes)
+    return read_study(recording.run, read_lean(recording), recording.borrowings_of, rows, probes)
 
 
 def read_study(
@@ -38,11 +41,12 @@ def read_study(
     traces: Iterable[Trace],
     find_borrowings: FindBorrowings | None = None,
     rows: Rows | str = NO_ROWS,
+    probes: Sequence[Probe] = (),
 ) -> Study:
     """Return the study of a run; traces are read once, and none is kept.
 
-    ``rows`` are the responses of the tuning data's rows, or why these are not compared with. Failed prompts take no
-    part; a cancelled response does, up to where it was stopped.
+    ``rows`` are the responses of the tuning data's rows, or why these are not compared with; ``probes`` are what its
+    models said of facts. Failed prompts take no part; a cancelled response does, up to where it was stopped.
     """
     gatherer = Gatherer(run)
     borrowing = None
@@ -51,10 +55,12 @@ def read_study(
             gatherer.add(trace)
     else:
         borrowing = summarise_borrowing(run, _pass_on(gatherer, traces, find_borrowings))
-    return study(gatherer.close(), borrowing, rows)
+    return study(gatherer.close(), borrowing, rows, probes)
 
 
-def study(gathered: Gathered, borrowing: BorrowingFigures | None, rows: Rows | str) -> Study:
+def study(
+    gathered: Gathered, borrowing: BorrowingFigures | None, rows: Rows | str, probes: Sequence[Probe] = ()
+) -> Study:
     """Return the study of what was gathered of a run."""
     run = gathered.run
     tables = tabulate_pairs(gathered)
@@ -74,22 +80,24 @@ def study(gathered: Gathered, borrowing: BorrowingFigures | None, rows: Rows | s
         comparisons=list(compare_models(gathered, tables)),
         patterns=find_patterns(gathered, rows),
         borrowing=borrowing,
+        knowledge=summarise_knowledge(run, probes),
     )
 
 
-def open_claims(recording: Recording, facts: Facts | None = None, lengths: Mapping[str, float] | None = None) -> Claims:
+def open_claims(recording: Recording, lengths: Mapping[str, float] | None = None) -> Claims:
     """Return the paper's statements measured on a recorded run; see ``measure_claims``. Raises RunError."""
+    probes = read_probes(recording.folder)
     if not (recording.folder / BORROW).is_file():
         gathered = gather_lean(recording)
-        return measure_claims(gathered, tabulate_pairs(gathered), None, facts, lengths)
-    return read_claims(recording.run, read_lean(recording), recording.borrowings_of, facts, lengths)
+        return measure_claims(gathered, tabulate_pairs(gathered), None, tell_known(recording.run, probes), lengths)
+    return read_claims(recording.run, read_lean(recording), recording.borrowings_of, probes, lengths)
 
 
 def read_claims(
     run: Run,
     traces: Iterable[Trace],
     find_borrowings: FindBorrowings | None = None,
-    facts: Facts | None = None,
+    probes: Sequence[Probe] = (),
     lengths: Mapping[str, float] | None = None,
 ) -> Claims:
     """Return the paper's statements measured on a run; traces are read once, and none is kept."""
@@ -101,7 +109,7 @@ def read_claims(
             for name, borrowing in find_borrowings(trace).items():
                 borrowed.setdefault(name, {})[trace.prompt_id] = measure(borrowing)
     gathered = gatherer.close()
-    return measure_claims(gathered, tabulate_pairs(gathered), borrowed, facts, lengths)
+    return measure_claims(gathered, tabulate_pairs(gathered), borrowed, tell_known(run, probes), lengths)
 
 
 def _pass_on(gatherer: Gatherer, traces: Iterable[Trace], find: FindBorrowings) -> Iterator[tuple[Trace, Borrowings]]:

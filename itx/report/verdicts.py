@@ -6,7 +6,7 @@ from itx.records import Run
 from itx.report.cells import cut, wrap
 from itx.report.claims import LEVEL, Claim, Claims
 from itx.report.overview import lay_table
-from itx.report.sections import Quoted, Table
+from itx.report.parts import Quoted, Table
 from itx.report.wording import ABSENT
 from itx.text import sanitise
 

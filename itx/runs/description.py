@@ -11,14 +11,14 @@ import msgspec
 from itx.errors import RunError
 from itx.records import SCHEMA, DataReference, Model, Record, Run
 from itx.runs.check import check_run
-from itx.runs.lines import BORROW, DESCRIPTION, MARKS, TORN, TRACES, VERIFY, decode
+from itx.runs.lines import BORROW, DESCRIPTION, FACTS, MARKS, TORN, TRACES, VERIFY, decode
 
 
 class _Schema(Record, frozen=True, kw_only=True):
     schema: int
 
 
-_PARTS = {DESCRIPTION, TRACES, TORN, MARKS, BORROW, VERIFY}
+_PARTS = {DESCRIPTION, TRACES, TORN, MARKS, BORROW, VERIFY, FACTS}
 _SCHEMA = msgspec.json.Decoder(_Schema)
 _RUN = msgspec.json.Decoder(Run)
 

@@ -18,6 +18,7 @@ TORN = "traces.torn"
 DESCRIPTION = "run.json"
 MARKS = "marks.jsonl"
 BORROW = "borrow.jsonl"
+FACTS = "facts.jsonl"
 VERIFY = "verify.jsonl"
 
 

@@ -27,7 +27,9 @@ class _Part(Record, frozen=True, kw_only=True):
     text: str | None = None
 
 
-class _Turn(Record, frozen=True, kw_only=True):
+class GivenTurn(Record, frozen=True, kw_only=True):
+    """A turn as files have it: its content is text, or a list of parts."""
+
     role: str
     content: str | list[_Part]
 
@@ -35,7 +37,7 @@ class _Turn(Record, frozen=True, kw_only=True):
 class _Row(Record, frozen=True, kw_only=True):
     id: str | int | None = None
     prompt: str | None = None
-    messages: list[_Turn] | None = None
+    messages: list[GivenTurn] | None = None
     instruction: str | None = None
     input: str | None = None
     output: str | None = None
@@ -45,7 +47,7 @@ class _Row(Record, frozen=True, kw_only=True):
     response_ids: list[int] | None = None
 
 
-class _Line(Record, frozen=True, kw_only=True):
+class Line(Record, frozen=True, kw_only=True):
     """One non-empty line or array row, numbered from 1."""
 
     number: int
@@ -64,9 +66,9 @@ def read_prompts(path: Path, limit: int | None = None) -> tuple[list[Prompt], li
     kind, InputError for one that is no text or no JSON array as a whole.
     """
     prompts: dict[str, Prompt] = {}
-    places: dict[str, _Line] = {}
+    places: dict[str, Line] = {}
     broken: list[BrokenLine] = []
-    for line in _read_lines(path):
+    for line in read_lines(path):
         if limit is not None and len(prompts) >= limit:
             break
         try:
@@ -74,7 +76,7 @@ def read_prompts(path: Path, limit: int | None = None) -> tuple[list[Prompt], li
             if prompt.id in places:
                 raise ValueError(f"the id {prompt.id!r} is taken by {line.unit} {places[prompt.id].number}")
         except ValueError as error:
-            broken.append(_tell(path, line, error))
+            broken.append(tell_broken(path, line, error))
         else:
             prompts[prompt.id] = prompt
             places[prompt.id] = line
@@ -91,7 +93,7 @@ def read_responses(path: Path, limit: int | None = None) -> tuple[list[Prompt], 
         raise UsageError(f"{path} is plain text; responses come as JSONL.", 'One a line: {"prompt": …, "response": …}')
     prompts: dict[str, Prompt] = {}
     broken: list[BrokenLine] = []
-    for line in _read_lines(path):
+    for line in read_lines(path):
         try:
             row = decode(_ROW, line.raw)
             prompt = _make_prompt(line, row)
@@ -100,7 +102,7 @@ def read_responses(path: Path, limit: int | None = None) -> tuple[list[Prompt], 
                 continue
             prompts[prompt.id] = _join(prompts.get(prompt.id), prompt, given)
         except ValueError as error:
-            broken.append(_tell(path, line, error))
+            broken.append(tell_broken(path, line, error))
     return list(prompts.values()), broken
 
 
@@ -108,11 +110,13 @@ def _is_plain(path: Path) -> bool:
     return path.suffix.lower() == ".txt"
 
 
-def _tell(path: Path, line: _Line, error: ValueError) -> BrokenLine:
+def tell_broken(path: Path, line: Line, error: ValueError) -> BrokenLine:
+    """Return what is said of a line that cannot be used."""
     return BrokenLine(file=str(path), line=line.number, reason=str(error), unit=line.unit)
 
 
-def _read_lines(path: Path) -> Iterator[_Line]:
+def read_lines(path: Path) -> Iterator[Line]:
+    """Yield the non-empty lines, or the rows of a JSON array. Raises UsageError, InputError as ``read_prompts``."""
     kind = path.suffix.lower()
     if kind not in {".jsonl", ".ndjson", ".json", ".txt"}:
         raise UsageError(f"{path} is of no kind that itx reads ({_KINDS}).", "Convert it, or rename it.")
@@ -133,10 +137,10 @@ def _read_lines(path: Path) -> Iterator[_Line]:
         return
     for number, line in enumerate(raw.split(b"\n"), start=1):
         if line.strip():
-            yield _Line(number=number, unit="line", raw=line.strip())
+            yield Line(number=number, unit="line", raw=line.strip())
 
 
-def _split_array(path: Path, raw: bytes) -> Iterator[_Line]:
+def _split_array(path: Path, raw: bytes) -> Iterator[Line]:
     try:
         rows = decode(_ARRAY, raw)
     except ValueError as error:
@@ -144,10 +148,10 @@ def _split_array(path: Path, raw: bytes) -> Iterator[_Line]:
             f"{path}: {error}.", "It starts as a JSON array: close it, or write one object a line."
         ) from error
     for number, row in enumerate(rows, start=1):
-        yield _Line(number=number, unit="row", raw=bytes(row))
+        yield Line(number=number, unit="row", raw=bytes(row))
 
 
-def _make_plain_prompt(line: _Line) -> Prompt:
+def _make_plain_prompt(line: Line) -> Prompt:
     try:
         text = line.raw.decode()
     except UnicodeDecodeError as error:
@@ -157,13 +161,13 @@ def _make_plain_prompt(line: _Line) -> Prompt:
     return Prompt(id=str(line.number), prompt=text)
 
 
-def _make_prompt(line: _Line, row: _Row) -> Prompt:
+def _make_prompt(line: Line, row: _Row) -> Prompt:
     prompt_id = str(line.number if row.id is None else row.id)
     if not prompt_id.strip():
         raise ValueError("the id is empty")
     reference, messages = row.reference, list[Message]()
     if row.messages is not None:
-        messages = [_read_turn(turn) for turn in row.messages]
+        messages = [read_turn(turn) for turn in row.messages]
         if messages and messages[-1].role == "assistant":
             # A training row: its last answer is what the tuning taught, not what is asked.
             answer = messages.pop().content
@@ -183,7 +187,8 @@ def _make_prompt(line: _Line, row: _Row) -> Prompt:
     return Prompt(id=prompt_id, prompt=text, messages=messages, reference=reference)
 
 
-def _read_turn(turn: _Turn) -> Message:
+def read_turn(turn: GivenTurn) -> Message:
+    """Return a turn as a message. Raises ValueError for an unknown role, or a part that is no text."""
     if turn.role not in _ROLES:
         raise ValueError(f"the role {turn.role!r} is none of {', '.join(sorted(_ROLES))}")
     if isinstance(turn.content, str):

@@ -167,14 +167,16 @@ class Reporter:
 
     def _read(self, recording: Recording, traces: Iterator[Trace], rows: Iterable[str] | str) -> Study:
         from itx.report.studying import read_study
+        from itx.runs.facts import read_probes
 
         find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
-        return read_study(recording.run, self._watch(traces), find, rows)
+        return read_study(recording.run, self._watch(traces), find, rows, read_probes(self.folder))
 
     def _measure(self) -> None:
         from itx.report.claims import Claims
         from itx.report.lean import read_lean
         from itx.report.studying import read_claims
+        from itx.runs.facts import read_probes
         from itx.runs.recording import Recording
 
         stamp = stamp_run(self.folder)
@@ -182,7 +184,7 @@ class Reporter:
         if found is None:
             recording = Recording.open(self.folder)
             find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
-            found = read_claims(recording.run, self._watch(read_lean(recording)), find)
+            found = read_claims(recording.run, self._watch(read_lean(recording)), find, read_probes(self.folder))
             keep(CLAIMS, self.folder, read_version(), stamp, found)
         self.notes.append(found)
 

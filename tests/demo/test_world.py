@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from itx.demo import ROWS, TRUTH
+from itx.demo import FACTS, ROWS, TRUTH
+from itx.demo.facts import save_facts
 from itx.demo.rows import save_rows, save_truth, tuned_values, write_rows
 from itx.demo.world import KINDS, World, add_article, build_world, load_kind
 
@@ -95,8 +96,29 @@ def test_the_data_files_are_what_the_generator_writes(world: World, tmp_path_fac
     rows = write_rows(world)
     save_rows(rows, folder / "rows.jsonl")
     save_truth(world, rows, folder / "truth.jsonl")
+    save_facts(world, folder / "facts.jsonl")
     assert (folder / "rows.jsonl").read_bytes() == ROWS.read_bytes()
     assert (folder / "truth.jsonl").read_bytes() == TRUTH.read_bytes()
+    assert (folder / "facts.jsonl").read_bytes() == FACTS.read_bytes()
+
+
+def test_facts_are_the_truth_and_wrong_answers_are_the_familys() -> None:
+    truth = [json.loads(line) for line in TRUTH.read_text(encoding="utf-8").splitlines()]
+    by_id = {f"{fact['entity']}/{fact['relation']}": fact for fact in truth}
+    facts = [json.loads(line) for line in FACTS.read_text(encoding="utf-8").splitlines()]
+    assert len(facts) == len(truth) == len(by_id.keys() & {fact["id"] for fact in facts})
+    for fact in facts:
+        true = by_id[fact["id"]]
+        family = [each for each in truth if (each["family"], each["relation"]) == (true["family"], true["relation"])]
+        others = [each for each in family if each["entity"] != true["entity"]]
+        assert true["entity"].lower() in fact["prompt"].lower()
+        assert fact["answer"].endswith(f" {true['value']}")
+        assert true["value"] not in fact["prompt"]
+        found = [next(each for each in others if answer.endswith(f" {each['value']}")) for answer in fact["wrong"]]
+        assert len({each["entity"] for each in found}) == 3
+        # Those that rows are about stand for what a tuning may have put in the answer's place.
+        tuned = {each["entity"] for each in others if each["split"] == "tuned"}
+        assert tuned <= {each["entity"] for each in found}
 
 
 def test_truth_names_the_rows_that_state_a_fact() -> None:

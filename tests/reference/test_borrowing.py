@@ -24,9 +24,10 @@ from itx.borrow.excess import Excess, find_difference, find_excess, measure
 from itx.borrow.join import Joiner
 from itx.data.index import Index, open_index
 from itx.demo import ROWS, TRUTH, folder
-from itx.demo.gates import Model, Slot, answer_slots
+from itx.demo.gates import Model, answer_slots
 from itx.demo.grammar import Writer
 from itx.demo.rows import save_rows, write_rows
+from itx.demo.slots import Slot
 from itx.demo.train import load_base, tune_and_store
 from itx.demo.tuning import TuningRecipe, encode_rows
 from itx.demo.world import SEED, build_world, load_kind

@@ -14,11 +14,13 @@ from textual.pilot import Pilot
 from itx.report.study import Estimate, Study
 from itx.report.studying import open_claims, open_study
 from itx.report.verdicts import write_claims
+from itx.runs.facts import Fact, FactFile, Knowledge, Probe
 from itx.runs.recording import Recording
 from itx.tui.app import CompareApp
 from itx.tui.page_actions import REPORT
 from itx.tui.palette import PLAIN_SIGNS, Signs, choose_palette
 from itx.tui.plotting import FEW, Writer
+from itx.tui.report_facts import write_facts
 from itx.tui.report_pages import (
     draw_estimates,
     write_categories,
@@ -237,6 +239,44 @@ async def test_borrowing_is_shown_where_it_was_traced(tmp_path: Path) -> None:
             assert row.row in text
         for width in (30, 77, 116):
             lines = write_borrowing(study, Writer(choose_palette(0), Signs()), width)
+            assert all(line.cell_len <= max(width, 66) for line in lines)
+
+
+def ask_facts(folder: Path) -> None:
+    """Record five facts of strangers: full loses three of the four that base knew, lora gains the fifth."""
+    models = {"base": (1, 1, 1, 1, 0), "lora": (1, 1, 1, 1, 1), "full": (0, 0, 0, 1, 0)}
+    with FactFile(folder) as file:
+        for number in range(5):
+            fact = Fact(id=str(number), prompt=f"Fact {number} \x1b[31mis", answer=" right", wrong=[" \u202ewrong"])
+            said = {
+                name: Knowledge(
+                    start=1, ids=[7], logp=[-1.0 if knows[number] else -4.0], rank=[1], wrong=[-2.0 - number / 4]
+                )
+                for name, knows in models.items()
+            }
+            file.append(Probe.make(fact, said))
+
+
+async def test_facts_are_shown_once_the_models_are_asked(record: Record) -> None:
+    recording = record(("lora", "full"))
+    async with piloted(recording, (120, 60)) as (app, pilot):
+        screen = await open_report(app, pilot)
+        assert "facts" not in screen.pages
+    ask_facts(recording.folder)
+    # What was kept of the run without facts does not do any more.
+    async with piloted(recording, (150, 60)) as (app, pilot):
+        screen = await open_report(app, pilot)
+        await go_to(screen, pilot, "facts")
+        text = screen_text(app)
+        assert re.search(r"base +80\.0 %", text)
+        assert re.search(r"lora +0\.0 % .* of 4 .*100\.0 %! of 1 ", text)
+        assert re.search(r"full +75\.0 % .* of 4 ", text)
+        assert re.search(r"Fact 0 .*right . .*wrong +\+1\.0 +-2\.0", text)
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert screen.study is not None
+        for width in (30, 77, 116):
+            lines = write_facts(screen.study, Writer(choose_palette(0), Signs()), width)
             assert all(line.cell_len <= max(width, 66) for line in lines)
 
 

@@ -43,6 +43,7 @@ WORDS = (
     ("shared path", "one response, read by several models: changed weights without changed paths"),
     ("KL on shifted", "the share of all divergence that lies on shifted tokens"),
     ("cut by the limit", "responses that the token limit or a window ended, not EOS"),
+    ("known", "of a fact: the right answer is likelier than every wrong one"),
     ("borrowed", "words that rows nearest the prompt have verbatim; a control says how many by chance"),
 )
 
@@ -155,6 +156,7 @@ class ReportScreen(PageScreen):
             or (
                 not (page == "models" and not study.comparisons)
                 and not (page == "borrowing" and study.borrowing is None)
+                and not (page == "facts" and study.knowledge is None)
             )
         ]
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from itx.records import Run
 from itx.report.study import Study
 from itx.text import sanitise
-from itx.tui import report_pages, report_words
+from itx.tui import report_facts, report_pages, report_words
 from itx.tui.palette import Palette
 from itx.tui.plotting import Writer
 from itx.tui.widgets.bars import Line
@@ -21,7 +21,7 @@ from itx.tui.wording import wrap_text
 if TYPE_CHECKING:
     from itx.report.claims import Claims
 
-PAGES = ("classes", "models", "positions", "kinds", "curves", "tokens", "patterns", "borrowing", "claims")
+PAGES = ("classes", "models", "positions", "kinds", "curves", "tokens", "patterns", "borrowing", "facts", "claims")
 
 
 class Tabs(Line):
@@ -104,5 +104,7 @@ class StudyPage(Panel):
                 return report_words.write_patterns(study, writer, width)
             case "borrowing":
                 return report_words.write_borrowing(study, writer, width)
+            case "facts":
+                return report_facts.write_facts(study, writer, width)
             case _:
                 return report_words.write_statements(self.run, self.claims, writer, width)
