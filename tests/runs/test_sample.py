@@ -11,15 +11,21 @@ import pytest
 from msgspec.structs import replace
 
 from itx.cli.report import read_responses
+from itx.demo import FACTS, ROWS
+from itx.demo.world import build_world
 from itx.records import Borrowing, Neighbour, Trace
 from itx.report.document import write_document
 from itx.report.markdown import write_markdown
 from itx.report.studying import open_study
+from itx.runs.facts import read_facts, read_probes
 from itx.runs.recording import Recording
 from tests.tui.conftest import piloted, screen_text, until
 
 SAMPLE = Path(__file__).parents[2] / "sample_runs" / "gemma-270m"
 QUANTISED = SAMPLE.with_name("gemma-270m-gguf")
+VALLEY = SAMPLE.with_name("demo")
+DATA = {SAMPLE: SAMPLE / "rows.json", QUANTISED: SAMPLE / "rows.json", VALLEY: ROWS}
+SAMPLES = pytest.mark.parametrize("sample", DATA, ids=lambda sample: sample.name)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +68,12 @@ def test_figures_of_greedy_answers_are_possible(traces: list[Trace]) -> None:
                     assert min(score.kl_author_scorer[place], score.kl_scorer_author[place]) >= 0
 
 
-@pytest.mark.parametrize("sample", [SAMPLE, QUANTISED], ids=lambda sample: sample.name)
+@SAMPLES
 def test_the_committed_exports_are_what_this_version_writes(sample: Path) -> None:
     recording = Recording.open(sample)
     recording.scan_all()
     assert recording.is_complete
-    rows = read_responses(sample, recording.run, str(SAMPLE / "rows.json"), None)
+    rows = read_responses(sample, recording.run, str(DATA[sample]), None)
     written, pictures = write_document(recording.run, open_study(recording, rows), "report")
     assert (sample / "report.md").read_text(encoding="utf-8") == written
     assert {path.name: path.read_text(encoding="utf-8") for path in sample.glob("report-*.svg")} == pictures
@@ -83,6 +89,22 @@ def test_the_quantised_run_asks_the_same_and_says_its_noise_floor(traces: list[T
     assert [model.engine for model in quantised.run.models] == ["llama"] * 3
     assert {floor.dtype for floor in quantised.run.floors} == {"Q4_K_M", "Q8_0"}
     test_figures_of_greedy_answers_are_possible(found)
+
+
+def test_the_valleys_study_is_of_its_prompts_and_facts_and_its_answers_are_judged_by_the_truth() -> None:
+    script = runpy.run_path(str(VALLEY / "make.py"))
+    world = build_world()
+    assert (VALLEY / "prompts.jsonl").read_text(encoding="utf-8") == script["write_prompts"](world)
+    assert (VALLEY / "judged.md").read_text(encoding="utf-8") == script["write_judged"](world, VALLEY)
+    recording = Recording.open(VALLEY)
+    recording.scan_all()
+    asked = [json.loads(line) for line in (VALLEY / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = list(recording.traces())
+    assert [(trace.prompt, trace.reference) for trace in found] == [(row["prompt"], row["reference"]) for row in asked]
+    for trace in found:
+        assert trace.error is None
+        assert set(recording.borrowings_of(trace)) == {"base", "lora", "full"}
+    assert [probe.fact for probe in read_probes(VALLEY)] == read_facts(FACTS)[0]
 
 
 def round_scores(neighbour: Neighbour) -> Neighbour:
@@ -159,7 +181,7 @@ async def test_its_borrowed_wording_shows_without_the_rows(tmp_path: Path, monke
         assert "rows.json#0 " in screen_text(app)
 
 
-@pytest.mark.parametrize("sample", [SAMPLE, QUANTISED], ids=lambda sample: sample.name)
+@SAMPLES
 def test_nothing_of_the_machine_it_was_made_on_is_in_it(sample: Path) -> None:
     for path in sample.iterdir():
         text = path.read_text(encoding="utf-8")
