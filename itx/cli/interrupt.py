@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -33,7 +34,10 @@ class Interrupt:
 
     @contextmanager
     def listening(self) -> Iterator[Self]:
-        """Listen for the signals within the block."""
+        """Listen for the signals within the block; not in a thread, which gets none."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, self._receive) for number in numbers}
         try:

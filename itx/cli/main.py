@@ -12,9 +12,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from itx import __version__
 from itx.cli import claims, compare, doctor, export, index, recorded, report, run, trace, tune, verify
 from itx.errors import EXIT_FAILED, ItxError
+from itx.version import VERSION
 
 _INTERRUPTED = 130
 """What Typer makes of Ctrl-C, without a word."""
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"itx {__version__}")
+        typer.echo(f"itx {VERSION}")
         raise typer.Exit
 
 

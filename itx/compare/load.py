@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from itx import __version__
 from itx.compare.cautions import warn_of_files, warn_of_markers, warn_of_turn_ends
 from itx.compare.comparison import Comparison
 from itx.compare.context import ContextMaker, check_templates, find_no_template, find_template
@@ -25,6 +24,7 @@ from itx.models.options import Options
 from itx.models.reference import Reference, parse_reference, parse_references, split_name
 from itx.models.versions import read_versions
 from itx.records import SCHEMA, EngineFacts, Model, Prompt, Run
+from itx.version import VERSION
 
 
 def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Comparison:
@@ -61,7 +61,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))
     run = Run(
         schema=SCHEMA,
-        itx=__version__,
+        itx=VERSION,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=request.command,
         models=[_describe(engine, is_base=engine is base, apart=engine.name in apart) for engine in loaded.engines],

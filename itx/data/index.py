@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-import itx
 from itx.config import cache_folder
 from itx.data.cache import NOTICE, Cache, Tell, be_silent, read_description
 from itx.data.contents import hash_files, stamp_files
@@ -35,6 +34,7 @@ from itx.data.store import RowStore
 from itx.data.verbatim import VerbatimIndex
 from itx.errors import InputError, ItxError, UsageError
 from itx.records import Neighbour, Paraphrase
+from itx.version import VERSION
 
 if TYPE_CHECKING:
     from itx.data.cutting import Cutter
@@ -287,7 +287,7 @@ def _open_or_build(subject: _Subject, paths: Sequence[Path], root: Path, fingerp
 def _name(options: Mapping[str, Any], paths: Sequence[Path], reference: str, fingerprint: str) -> str:
     """Return the name of the index of these contents. Files' names are in rows' ids, and so in the index."""
     facts = {
-        "format": [FORMAT, itx.__version__, unicodedata.unidata_version],
+        "format": [FORMAT, VERSION, unicodedata.unidata_version],
         "files": [str(path.resolve()) for path in paths] if len(paths) > 1 else [path.name for path in paths],
         "reference": None if paths else reference,
         "fingerprint": fingerprint,

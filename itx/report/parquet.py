@@ -62,6 +62,14 @@ def tidy_batches(
         yield _make_batch(schema, gathered)
 
 
+def build_table(run: Run, traces: Iterable[Trace], find_borrowings: FindBorrowings | None = None) -> pa.Table:
+    """Return the tidy table, whole in memory. Raises MissingExtraError, RunError."""
+    pa = _import_pyarrow()
+    batches = list(tidy_batches(run, traces, find_borrowings))
+    # Dictionaries of batches are made one, which readers of a table expect.
+    return pa.Table.from_batches(batches, build_schema()).unify_dictionaries()
+
+
 def _make_batch(schema: pa.Schema, gathered: dict[str, list[Value]]) -> pa.RecordBatch:
     pa = _import_pyarrow()
     try:

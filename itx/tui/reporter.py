@@ -15,12 +15,12 @@ from zlib import crc32
 
 import msgspec
 
-from itx import __version__
 from itx.config import words_folder
 from itx.errors import ItxError
 from itx.report.study import Study
 from itx.runs.kept import find_kept, keep, stamp_run
 from itx.runs.lines import BORROW, TRACES
+from itx.version import VERSION
 
 if TYPE_CHECKING:
     from itx.records import Run, Trace
@@ -55,7 +55,7 @@ class NotCounted:
 
 @cache
 def _read_shape() -> int:
-    return crc32(f"{__version__} {msgspec.inspect.type_info(Study)!r}".encode())
+    return crc32(f"{VERSION} {msgspec.inspect.type_info(Study)!r}".encode())
 
 
 def read_version() -> int:

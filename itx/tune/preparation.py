@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import torch
 
-from itx import __version__
 from itx.compare.template import ChatTemplate, list_builtins, read_template
 from itx.config import cache_folder
 from itx.data.contents import hash_files
@@ -31,6 +30,7 @@ from itx.tune.plan import Course, plan_course
 from itx.tune.recipe import check_recipe
 from itx.tune.record import Base, Data, Template, TuningRecord
 from itx.tune.request import TuneRequest
+from itx.version import VERSION
 
 Tell = Callable[[str, float], None]
 """Hears what takes a step, and the fraction of it that is done; one below 0 makes a notice of it."""
@@ -85,7 +85,7 @@ def prepare(request: TuneRequest, tell: Tell) -> Prepared:
     _check_rows(request, rows, examples)
     course = plan_course([len(example.ids) for example in examples.examples], recipe)
     record = TuningRecord(
-        itx=__version__,
+        itx=VERSION,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=request.command,
         finished=False,

@@ -57,3 +57,16 @@ def test_the_screen_itself_loads_no_engine() -> None:
     program = "import sys, itx.tui.app; print('LOADED', *[n for n in ('torch', 'transformers') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["LOADED"]
+
+
+def test_the_package_itself_loads_nothing_and_its_names_nothing_heavy() -> None:
+    names = ("msgspec", "typer", "numpy", "pyarrow", "torch", "textual")
+    program = (
+        "import sys, itx\n"
+        f"names = {names!r}\n"
+        "print(*[name for name in names if name in sys.modules])\n"
+        "itx.run, itx.open_run\n"
+        "print(*[name for name in names if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert [line.split() for line in done.stdout.splitlines()] == [[], ["msgspec"]]
