@@ -145,6 +145,25 @@ class Floor(Record, frozen=True, kw_only=True):
             raise ValueError("a noise floor needs positions >= 1, 0 <= unshifted <= 1 and a finite kl_mean >= 0")
 
 
+class Shard(Record, frozen=True, kw_only=True):
+    """Which part of a list of prompts a run has: of ``count`` parts, dealt in turn, the ``number``-th (from 1).
+
+    ``prompts`` is the length of the whole list, ``list`` its fingerprint: ids and all that is asked, in order.
+    """
+
+    number: int
+    count: int
+    prompts: int
+    list: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count <= self.prompts:
+            raise ValueError(f"shard {self.number} of {self.count} of {self.prompts} prompts")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count} of {self.prompts:,} prompts"
+
+
 class Run(Record, frozen=True, kw_only=True):
     """``run.json``: everything that must be known to repeat a run."""
 
@@ -165,6 +184,10 @@ class Run(Record, frozen=True, kw_only=True):
     """What the checks at load found that a reader must know."""
     floors: list[Floor] = []
     """One for each dtype but plain float32, of the first model that has it; empty in runs that did not measure."""
+    shard: Shard | None = None
+    """None: the whole list."""
+    merged: list[list[str]] = []
+    """The commands of the runs that this one was merged from."""
 
     @property
     def base(self) -> Model:

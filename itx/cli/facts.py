@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from itx.records import Record
+from itx.records import Record, Shard
 from itx.runs.facts import Fact, FactFile, read_facts
+from itx.runs.sharding import deal
 
 if TYPE_CHECKING:
     from itx.compare.probing import Prober
@@ -31,6 +32,13 @@ def gather_facts(reference: str | None) -> GatheredFacts:
         return GatheredFacts(facts=[])
     facts, broken = read_facts(OWN_FILES.get(reference, Path(reference)))
     return GatheredFacts(facts=facts, broken=[str(line) for line in broken])
+
+
+def deal_facts(gathered: GatheredFacts, shard: Shard | None) -> GatheredFacts:
+    """Return the part of the facts that a shard asks for, dealt as its prompts are."""
+    if shard is None:
+        return gathered
+    return GatheredFacts(facts=deal(gathered.facts, shard.number, shard.count), broken=gathered.broken)
 
 
 class Examiner:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from msgspec.structs import replace
 
 from itx.cli.borrowing import Borrower, DataChoice, Informed, TuningData
 from itx.cli.facts import Examiner, GatheredFacts
@@ -124,7 +125,7 @@ def record_all(
             comparer = Informed(comparison, data.open().reference)
         interrupt.patient = True
         with (
-            Recorder.begin(folder, comparer.run, gathered.prompts) as recorder,
+            Recorder.begin(folder, replace(comparer.run, shard=gathered.shard), gathered.prompts) as recorder,
             Borrower(folder, None if data is None else data.joiner()) as borrower,
             Examiner(folder, facts.facts) as examiner,
         ):

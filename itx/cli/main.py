@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from itx.cli import claims, compare, doctor, export, index, recorded, report, run, trace, tune, verify
+from itx.cli import claims, compare, doctor, export, index, merge, recorded, report, run, trace, tune, verify
 from itx.errors import EXIT_FAILED, ItxError
 from itx.version import VERSION
 
@@ -53,6 +53,7 @@ app.command("open")(recorded.open_run)
 app.command("report")(report.report)
 app.command("claims")(claims.claims)
 app.command("export")(export.export)
+app.command("merge")(merge.merge)
 app.command("index")(index.index)
 app.command("trace")(trace.trace)
 app.command("doctor")(doctor.doctor)

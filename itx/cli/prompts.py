@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from itx.cli.encoding import check_text
 from itx.errors import InputError, UsageError
-from itx.records import Prompt, Record
+from itx.records import Prompt, Record, Shard
 
 if TYPE_CHECKING:
     from itx.runs.lines import BrokenLine
@@ -18,6 +18,8 @@ class Gathered(Record, frozen=True, kw_only=True):
 
     prompts: list[Prompt]
     broken: list[str] = []
+    shard: Shard | None = None
+    """Which part of the list these are; None: all."""
 
 
 def gather_prompts(text: str | None, path: Path | None, limit: int | None) -> Gathered:
@@ -46,6 +48,26 @@ def gather_responses(path: Path, limit: int | None) -> Gathered:
     from itx.runs.prompts import read_responses
 
     return _gathered(*read_responses(path, limit), path)
+
+
+def choose_shard(gathered: Gathered, text: str) -> Gathered:
+    """Return the part ``i/n`` of gathered prompts, dealt in turn. Raises UsageError where ``text`` names none."""
+    from itx.runs.sharding import deal, fingerprint_list
+
+    number, _, count = text.partition("/")
+    try:
+        shard = Shard(
+            number=int(number),
+            count=int(count),
+            prompts=len(gathered.prompts),
+            list=fingerprint_list(gathered.prompts),
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"--shard {text!r} names no part of {len(gathered.prompts):,} prompts.",
+            "--shard 1/4 is the first of four parts; itx merge makes one run of them.",
+        ) from error
+    return Gathered(prompts=deal(gathered.prompts, shard.number, shard.count), broken=gathered.broken, shard=shard)
 
 
 def _gathered(prompts: list[Prompt], broken: list[BrokenLine], path: Path) -> Gathered:

@@ -21,6 +21,10 @@ def run(
     prompts: options.PromptFile = None,
     responses: options.ResponseFile = None,
     limit: options.Limit = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the list; itx merge joins the parts."),
+    ] = None,
     facts: Annotated[
         str | None,
         typer.Option(
@@ -31,9 +35,9 @@ def run(
     ] = None,
 ) -> None:
     """Compare over a file of prompts, or score given responses, and record every figure."""
-    from itx.cli.facts import gather_facts
+    from itx.cli.facts import deal_facts, gather_facts
     from itx.cli.headless import record_all
-    from itx.cli.prompts import gather_prompts, gather_responses
+    from itx.cli.prompts import choose_shard, gather_prompts, gather_responses
     from itx.errors import UsageError
 
     if (prompts is None) == (responses is None):
@@ -42,6 +46,9 @@ def run(
         )
     gathered = gather_responses(responses, limit) if responses is not None else gather_prompts(None, prompts, limit)
     asked = gather_facts(facts)
+    if shard is not None:
+        gathered = choose_shard(gathered, shard)
+        asked = deal_facts(asked, gathered.shard)
     raise typer.Exit(
         record_all(settings.request(references), gathered, out, choice=settings.choose_data(), facts=asked)
     )

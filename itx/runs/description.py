@@ -114,6 +114,12 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
     for field in recorded.thresholds.__struct_fields__:
         compare(f"threshold {field}", getattr(recorded.thresholds, field), getattr(wanted.thresholds, field))
     differences += find_data_differences(recorded.data, wanted.data)
+    if recorded.shard != wanted.shard:
+        same = recorded.shard and wanted.shard and str(recorded.shard) == str(wanted.shard)
+        parts = [str(run.shard or "the whole list") for run in (recorded, wanted)]
+        differences.append(
+            "the list of prompts was another one" if same else f"the shard was {parts[0]}, now {parts[1]}"
+        )
     for field in ("chunk", "flash_attention", "kv"):
         compare(field, getattr(recorded.engine, field), getattr(wanted.engine, field))
     return differences
