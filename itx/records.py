@@ -115,12 +115,14 @@ class DataReference(Record, frozen=True, kw_only=True):
 
 
 class EngineFacts(Record, frozen=True, kw_only=True):
-    """What moves figures within the noise floor: chunk boundaries, threads, attention kernel, cache type."""
+    """What moves figures within the noise floor: chunks, threads, attention kernel, cache type, batches."""
 
     chunk: int
     threads: int
     flash_attention: bool | None = None
     kv: str = "float32"
+    batch_size: int = 1
+    """Prompts that are decoded together, at most."""
 
 
 class Floor(Record, frozen=True, kw_only=True):

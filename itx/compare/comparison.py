@@ -1,21 +1,23 @@
-"""A comparison: loaded models, asked one prompt at a time, answering with events."""
+"""A comparison: loaded models, asked one prompt at a time or several together, answering with events."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from itx.compare.case import Case
 from itx.compare.context import ContextMaker
 from itx.compare.crossing import read_behind
 from itx.compare.decoding import Chooser
-from itx.compare.events import Cancel, Event, Finished, Started
+from itx.compare.draft import Draft
+from itx.compare.events import Cancel, Event, Told
 from itx.compare.naming import Names
 from itx.compare.probing import Prober
+from itx.compare.together import Sitting
 from itx.compare.tokenizers import Families
-from itx.compare.writing import Writing
-from itx.errors import InputError, ItxError, MemoryExhaustedError, MismatchError, WindowError
+from itx.errors import InputError, WindowError
 from itx.models.contract import Engine
-from itx.records import Context, GivenResponse, Message, Prompt, Run, Trace
+from itx.records import Context, GivenResponse, Message, Prompt, Run
 
 
 class _Part(NamedTuple):
@@ -42,6 +44,7 @@ class Comparison:
     ) -> None:
         self._engines = {engine.name: engine for engine in engines}
         self._run = run
+        self._most: int | None = None
         self._authors = [engine for engine in engines if engine.name in authors]
         self._contexts = contexts
         self._families = families or Families([list(engines)], [])
@@ -68,47 +71,27 @@ class Comparison:
         Authors take turns token by token, so that answers stream side by side. Where one goes on behind a token that
         a scorer lacks, the trace has the error and all that was scored; with any other error it has no responses.
         """
-        contexts: Mapping[str, Context] = {}
-        writings: list[Writing] = []
-        names = Names(self._vocabularies, self._apart)
-        error: str | None = None
-        begun = False
-        kept = True
-        try:
-            contexts = self._contexts.make(prompt)
+        case = self.open(prompt)
+        yield case.started()
+        yield from case.answer(cancel)
+        yield case.finished()
+
+    def compare_together(self, prompts: Sequence[Prompt], cancel: Cancel) -> Iterator[Told]:
+        """Yield the events of several prompts that are decoded together; see ``events.Comparer``."""
+        sitting = Sitting(prompts, self.open, self._most)
+        yield from sitting.answer(cancel)
+        self._most = sitting.most
+
+    def open(self, prompt: Prompt) -> Case:
+        """Return a prompt with its contexts and the responses to be made; what is wrong with it is its ``error``."""
+        case = Case(prompt, Names(self._vocabularies, self._apart), self._read_earlier(prompt))
+        with case.failing():
+            case.contexts = self._contexts.make(prompt)
             parts = self._plan(prompt)
-            begun = True
-            yield Started(
-                prompt=prompt,
-                contexts=dict(contexts),
-                authors=[part.author.name for part in parts],
-                apart=self._apart,
-            )
+            case.begin([part.author.name for part in parts])
             for part in parts:
-                writings.append(self._begin(prompt, part, contexts, names))
-            yield from _take_turns(writings, cancel)
-        except MismatchError as failure:
-            error = str(failure)
-        except ItxError as failure:
-            error, kept = str(failure), False
-        except MemoryError:
-            kept = False
-            error = str(MemoryExhaustedError("There was not enough memory for this prompt.", "Use a smaller --dtype."))
-        if not begun:
-            yield Started(prompt=prompt, contexts=dict(contexts), authors=[])
-        yield Finished(
-            trace=Trace(
-                prompt_id=prompt.id,
-                prompt=prompt.prompt,
-                reference=prompt.reference,
-                contexts=dict(contexts),
-                responses=[writing.response() for writing in writings] if kept else [],
-                error=error,
-                pieces=names.pieces if kept else {},
-                own_pieces=names.own_pieces if kept else {},
-                messages=self._read_earlier(prompt),
-            )
-        )
+                case.drafts.append(self._draft(prompt, part, case.contexts, case.names))
+        return case
 
     def _read_earlier(self, prompt: Prompt) -> list[Message]:
         """Return what the models were told before the prompt's last turn."""
@@ -138,13 +121,7 @@ class Comparison:
             parts.append(_Part(self._engines[name], given))
         return parts
 
-    def _begin(
-        self,
-        prompt: Prompt,
-        part: _Part,
-        contexts: Mapping[str, Context],
-        names: Names,
-    ) -> Writing:
+    def _draft(self, prompt: Prompt, part: _Part, contexts: Mapping[str, Context], names: Names) -> Draft:
         author, given = part
         family = self._families.find(author.name)
         room = self._room(contexts, family)
@@ -155,7 +132,7 @@ class Comparison:
                 "Shorten it, or use a model with a longer window.",
             )
         wanted = self._run.decoding.max_new_tokens
-        return Writing(
+        return Draft(
             author,
             [engine for engine in family if engine is not author],
             contexts,
@@ -200,26 +177,3 @@ class Comparison:
                 "Give text or ids of its tokenizer that the model has embeddings for.",
             )
         return ids
-
-
-def _take_turns(writings: Sequence[Writing], cancel: Cancel) -> Iterator[Event]:
-    """Let each writing emit one id in turn until all are finished; ``cancel`` is asked before each.
-
-    Where one cannot go on, the others do; then its MismatchError is raised.
-    """
-    active = list(writings)
-    failure: MismatchError | None = None
-    stopped = False
-    while active:
-        for writing in list(active):
-            stopped = stopped or cancel()
-            goes_on = True
-            try:
-                yield from writing.stop("cancelled") if stopped else writing.step()
-            except MismatchError as error:
-                failure = failure or error
-                goes_on = False
-            if not goes_on or writing.finish is not None:
-                active.remove(writing)
-    if failure is not None:
-        raise failure

@@ -38,9 +38,14 @@ class Chooser:
         key = f"{decoding.seed}\0{author}\0{prompt_id}".encode("utf-8", "surrogatepass")
         self._random = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key).digest(), "big")))
 
+    @property
+    def greedy(self) -> bool:
+        """Whether the best id is chosen, and nothing drawn."""
+        return self._decoding.temperature == 0
+
     def choose(self, rows: Rows, arithmetic: Arithmetic) -> int:
         """Return the id chosen by the last of ``rows``."""
-        if self._decoding.temperature == 0:
+        if self.greedy:
             return arithmetic.argmax(rows)
         ids, weights = cut(arithmetic.row(rows), self._decoding)
         edges = np.cumsum(weights)

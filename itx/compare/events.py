@@ -5,8 +5,8 @@ Nothing heavy is imported here: the screen knows a comparison only through this 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from itx.records import Context, Prompt, Record, Run, Score, Top, Trace
 
@@ -68,6 +68,19 @@ Event = Started | Emitted | Scored | Finished
 Cancel = Callable[[], bool]
 
 
+class Again(Record, frozen=True, kw_only=True):
+    """What several prompts were decoded together in failed, for ``reason``: this one begins anew, among fewer."""
+
+    reason: str
+
+
+class Told(NamedTuple):
+    """An event of one of several prompts."""
+
+    prompt: Prompt
+    event: Event | Again
+
+
 class Comparer(Protocol):
     """Loaded models, ready to be asked. One prompt at a time, on one thread."""
 
@@ -81,6 +94,19 @@ class Comparer(Protocol):
 
         ``cancel`` is asked before every token; what was emitted by then is scored and kept, with finish "cancelled".
         Errors of one prompt (a context too long, a template that fails) end in a Finished whose trace has ``error``.
+        """
+        ...
+
+
+class BatchComparer(Comparer, Protocol):
+    """A comparer that can be asked several prompts at once."""
+
+    def compare_together(self, prompts: Sequence[Prompt], cancel: Cancel) -> Iterator[Told]:
+        """Yield the events of all prompts, of each those that ``compare`` would yield; Finished ones in order.
+
+        The figures are those of one prompt at a time but for rounding. An error of one prompt is its own: where all
+        fail at once, those that are not finished have Again and are done over, among fewer. Those that had not begun
+        when ``cancel`` came have no Finished.
         """
         ...
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from itx.compare.context import ContextMaker
 from itx.compare.decoding import Chooser
+from itx.compare.draft import Draft
 from itx.compare.rounding import round_figure
 from itx.compare.writing import Writing
 from itx.models.contract import Engine
@@ -75,7 +76,7 @@ def _respond(
     room = min([limit, *rooms])
     if room < 1:
         return None
-    writing = Writing(
+    draft = Draft(
         author,
         [scorer],
         contexts,
@@ -84,7 +85,8 @@ def _respond(
         limit=room,
         chooser=Chooser(Decoding(), "floor", author.name),
     )
+    writing = Writing(draft)
     while writing.finish is None:
         for _ in writing.step():
             pass
-    return writing.response()
+    return draft.response()

@@ -17,6 +17,7 @@ from itx.compare.floor import measure_floors
 from itx.compare.request import Request
 from itx.compare.tokenizers import check_alignment, group_tokenizers
 from itx.errors import UsageError
+from itx.models.batching import choose_batch, choose_chunk
 from itx.models.checks import check_context, check_effect
 from itx.models.contract import Engine
 from itx.models.load import find_base, foresee, load_engines
@@ -57,7 +58,10 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     warnings += warn_of_turn_ends(template, tuned)
     warnings += warn_of_files(references)
     warnings += check_effect(base, families.find(base.name)[1:], probe[base.name].ids)
-    chunk = request.chunk or min(engine.chunk for engine in loaded.engines)
+    batch = choose_batch(
+        loaded.engines, request.batch_size, probe[base.name].ids, lambda what: tell(Loading(what=what))
+    )
+    chunk = request.chunk or choose_chunk(loaded.engines, batch)
     floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))
     run = Run(
         schema=SCHEMA,
@@ -74,6 +78,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
             # torch chooses a kernel by itself; through llama.cpp it is off.
             flash_attention=False if all(engine.kind == "llama" for engine in loaded.engines) else None,
             kv=base.dtype,
+            batch_size=batch,
         ),
         versions=read_versions(),
         authors=authors,
@@ -95,6 +100,8 @@ def _read_request(request: Request) -> tuple[list[Reference], list[str], Options
     check_decoding(request.decoding)
     check_alignment(request.align)
     check_templates(request.context, request.chat_template)
+    if request.batch_size < 1:
+        raise UsageError(f"--batch-size must be at least 1, not {request.batch_size}.")
     if request.chunk is not None and request.chunk < 1:
         raise UsageError(f"--chunk must be at least 1, not {request.chunk}.")
     references = _read_references(request)

@@ -128,6 +128,22 @@ class Stream(Protocol):
         ...
 
 
+class Batch(Protocol):
+    """Several KV caches that advance together, each in a place from 0."""
+
+    def extend(self, ids: Sequence[Sequence[int]], keep: Sequence[int]) -> Rows:
+        """Feed each place its ``ids`` (at least one) and return the logits after the last ``keep[i]`` of them.
+
+        All rows are one block, the places' in order. A place that is fed fewer ids than another in a call that is not
+        the first is at its end: it must be left out before the next. Raises MemoryExhaustedError as a stream does.
+        """
+        ...
+
+    def select(self, places: Sequence[int]) -> None:
+        """Go on with these places alone (rising, at least one), numbered anew in this order."""
+        ...
+
+
 class Arithmetic(Protocol):
     """What is done with rows, on their device."""
 
@@ -135,8 +151,16 @@ class Arithmetic(Protocol):
         """Return the parts' rows as one block, in order."""
         ...
 
+    def split(self, rows: Rows) -> list[Rows]:
+        """Return each row as a block of its own, not copied."""
+        ...
+
     def argmax(self, rows: Rows) -> int:
         """Return the id with the highest logit of the last row; of equals the lowest id."""
+        ...
+
+    def argmaxes(self, rows: Rows) -> list[int]:
+        """Return the id with the highest logit of each row; of equals the lowest id."""
         ...
 
     def row(self, rows: Rows) -> NDArray[np.float64]:
@@ -221,6 +245,16 @@ class Engine(Protocol):
         ...
 
     @property
+    def block(self) -> int:
+        """Rows of logits that may be held at once of a batch: ``chunk`` at least."""
+        ...
+
+    @property
+    def together(self) -> int | None:
+        """How many sequences it can advance at once: 1 where only one, None where memory alone bounds them."""
+        ...
+
+    @property
     def threads(self) -> int:
         """Threads it computes with on the host."""
         ...
@@ -247,4 +281,8 @@ class Engine(Protocol):
 
     def stream(self) -> Stream:
         """Return a fresh stream on the weights."""
+        ...
+
+    def batch(self, count: int) -> Batch:
+        """Return ``count`` fresh streams on the weights that advance together."""
         ...

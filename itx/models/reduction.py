@@ -257,9 +257,17 @@ class NumpyArithmetic:
         """Return the parts' rows as one block."""
         return _Stack(row for part in parts for row in _list(part))
 
+    def split(self, rows: Rows) -> list[Rows]:
+        """Return each row as a block of its own."""
+        return [_Stack([row]) for row in _list(rows)]
+
     def argmax(self, rows: Rows) -> int:
         """Return the id with the highest logit of the last row; of equals the lowest id."""
         return int(_list(rows)[-1].argmax())
+
+    def argmaxes(self, rows: Rows) -> list[int]:
+        """Return the id with the highest logit of each row; of equals the lowest id."""
+        return [int(row.argmax()) for row in _list(rows)]
 
     def row(self, rows: Rows) -> NDArray[np.float64]:
         """Return the last row as float64."""

@@ -1,8 +1,9 @@
 """The tiny engine: numpy alone, for tests of everything that stands on an engine. It has no knowledge, only a shape.
 
 References are ``tiny:SEED`` or ``tiny:SEED?KEY=VALUE&…`` with the keys ``tuned`` (how far the weights are moved, 0 not
-at all), ``slow`` (seconds a token), ``fail`` (a stream runs out of memory at its n-th id), ``window``, ``chunk`` and
-``added`` (columns behind the others, as a tuning adds them). Ids 0–255 are bytes, then BOS, EOS and padding columns
+at all), ``slow`` (seconds a token), ``fail`` (a stream runs out of memory at its n-th id), ``window``, ``chunk``,
+``together`` (sequences that it can advance at once, 0 as many as one likes), ``ends`` (nats that EOS is likelier by)
+and ``added`` (columns behind the others, as a tuning adds them). Ids 0–255 are bytes, then BOS, EOS and padding columns
 that no text uses. Logits are a pure function of the seed and the ids seen, the same for every way of cutting them into
 chunks.
 """
@@ -22,6 +23,7 @@ from itx.models.contract import Rows
 from itx.models.reduction import NumpyArithmetic
 from itx.models.reference import Reference
 from itx.models.spelling import BytesDecoder, name_bytes
+from itx.models.turns import Turns
 
 BOS, EOS = 256, 257
 _COLUMNS = 272
@@ -80,6 +82,8 @@ class TinyEngine:
         self.reference = reference
         self.window: int | None = int(chosen.get("window", 0)) or None
         self.chunk = int(chosen.get("chunk", 8))
+        self.block = 8 * self.chunk
+        self.together: int | None = int(chosen.get("together", 0)) or None
         self.slow = chosen.get("slow", 0.0)
         self.fail = int(chosen.get("fail", 0)) or None
         self.vocabulary = TinyVocabulary()
@@ -90,7 +94,7 @@ class TinyEngine:
         self.output = random.standard_normal((_WIDTH, _COLUMNS), dtype=np.float32)
         self.bias = np.full(_COLUMNS, -6, dtype=np.float32)
         self.bias[[10, 32, *range(97, 123)]] = 1
-        self.bias[EOS] = -5
+        self.bias[EOS] = -5 + chosen.get("ends", 0.0)
         self.bias[0xC3] = self.bias[0xE2] = -2
         self.bias[0x80:0xC0] = -3
         if moved:
@@ -109,6 +113,10 @@ class TinyEngine:
     def stream(self) -> TinyStream:
         """Return a fresh stream."""
         return TinyStream(self)
+
+    def batch(self, count: int) -> Turns:
+        """Return ``count`` fresh streams that advance together."""
+        return Turns([self.stream() for _ in range(count)], self.arithmetic)
 
 
 class TinyStream:

@@ -15,6 +15,7 @@ from itx.models.llama.header import find_dtype, find_quantization
 from itx.models.llama.vocabulary import GgufVocabulary
 from itx.models.llama.weights import FIRST_SIZE, LARGE_VOCABULARY, Adapter, Session, Weights
 from itx.models.reduction import NumpyArithmetic
+from itx.models.turns import Turns
 
 _CHUNK: Final = 16
 _CHUNK_LARGE: Final = 8
@@ -56,6 +57,8 @@ class LlamaEngine:
         self.quantization = find_quantization(weights.header.metadata, weights.header.tensors)
         self.dtype = find_dtype(weights.header.tensors)
         self.chunk = _CHUNK_LARGE if weights.vocab_size > LARGE_VOCABULARY else _CHUNK
+        self.block = self.chunk
+        self.together: int | None = 1
         self.arithmetic = NumpyArithmetic(threads)
         self._lora = adapter
         self._largest = window
@@ -64,6 +67,10 @@ class LlamaEngine:
     def stream(self) -> LlamaStream:
         """Return a fresh stream."""
         return LlamaStream(self)
+
+    def batch(self, count: int) -> Turns:
+        """Return ``count`` fresh streams, asked in turn."""
+        return Turns([self.stream() for _ in range(count)], self.arithmetic)
 
     def take_session(self, size: int) -> Session:
         """Return an empty context with room for ``size`` positions: an idle one, or a new one."""

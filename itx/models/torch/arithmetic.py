@@ -32,6 +32,10 @@ class TorchArithmetic:
         with memory_watched("a chunk of logits"):
             return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
+    def split(self, rows: Rows) -> list[Rows]:
+        """Return each row as a block of its own."""
+        return list(torch.split(_tensor(rows), 1))
+
     def argmax(self, rows: Rows) -> int:
         """Return the id with the highest logit of the last row; of equals the lowest id."""
         with memory_watched("choosing a token"):
@@ -40,6 +44,15 @@ class TorchArithmetic:
                 # numpy finds it 20 times faster (3 against 60 us of 49,152), and a NaN first, as torch does.
                 return int(row.float().numpy().argmax())
             return int(row.argmax())
+
+    def argmaxes(self, rows: Rows) -> list[int]:
+        """Return the id with the highest logit of each row; of equals the lowest id."""
+        with memory_watched("choosing tokens"):
+            block = _tensor(rows)
+            if block.device.type == "cpu":
+                return [int(row.argmax()) for row in block.float().numpy()]
+            found: list[int] = block.argmax(dim=1).tolist()
+            return found
 
     def row(self, rows: Rows) -> NDArray[np.float64]:
         """Return the last row as float64."""

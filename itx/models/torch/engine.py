@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedModel
 from itx.models.contract import Rows
 from itx.models.torch.adapter import find_embeddings
 from itx.models.torch.arithmetic import TorchArithmetic
+from itx.models.torch.batch import TorchBatch
 from itx.models.torch.memory import memory_watched
 from itx.models.torch.placement import name_dtype
 from itx.models.torch.vocabulary import HuggingFaceVocabulary
@@ -20,6 +21,9 @@ _HOST_CHUNK = 48
 _DEVICE_CHUNK = 96
 _DEVICE_LOGITS = 1 << 25
 """Elements that a chunk's rows may have on a device: 96 rows of 262,144 are 100 MB in float32."""
+_HOST_BLOCK = 1 << 24
+"""The same for a whole batch on a CPU: 64 MB in float32."""
+_DEVICE_BLOCK = 1 << 26
 
 
 def _read_quantization(model: PreTrainedModel) -> str | None:
@@ -66,9 +70,13 @@ class TorchEngine:
         self.arithmetic = TorchArithmetic(parameter.device)
         on_host = parameter.device.type == "cpu"
         self.chunk = _HOST_CHUNK if on_host else max(1, min(_DEVICE_CHUNK, _DEVICE_LOGITS // self.vocab_size))
+        elements = _HOST_BLOCK if on_host else _DEVICE_BLOCK
+        self.block = max(self.chunk, elements // self.vocab_size)
         self.threads = torch.get_num_threads()
         accepted = inspect.signature(model.forward).parameters
         self._keeps = "logits_to_keep" in accepted
+        # Without these, sequences of several lengths cannot be told from their padding.
+        self.together: int | None = None if {"attention_mask", "position_ids"} <= set(accepted) else 1
         # transformers 5.24 renamed the argument and warns of the old name; older ones and custom code know only that.
         self._cache_name = "cache" if "cache" in accepted else "past_key_values"
 
@@ -76,13 +84,15 @@ class TorchEngine:
         """Return a fresh stream."""
         return TorchStream(self, DynamicCache(config=self.config))
 
-    def forward(self, ids: Sequence[int], cache: DynamicCache, keep: int) -> Rows:
-        """Run the model on ``ids`` after what the cache holds; return logits [keep, columns]."""
-        options: dict[str, Any] = {self._cache_name: cache} | ({"logits_to_keep": keep} if self._keeps else {})
-        with memory_watched("the model's next step"), torch.inference_mode():
-            given = torch.tensor([ids], device=self.arithmetic.device)
-            logits: torch.Tensor = self.model(input_ids=given, use_cache=True, **options).logits
-            return logits[0, -keep:]
+    def batch(self, count: int) -> TorchBatch:
+        """Return ``count`` fresh streams that advance together."""
+        return TorchBatch(self, DynamicCache(config=self.config), count)
+
+    def forward(self, ids: torch.Tensor, cache: DynamicCache, keep: int, **options: torch.Tensor) -> torch.Tensor:
+        """Run the model on ``ids`` [n, length] after what the cache holds; return logits [n, keep, columns]."""
+        words: dict[str, Any] = {self._cache_name: cache} | ({"logits_to_keep": keep} if self._keeps else {})
+        logits: torch.Tensor = self.model(input_ids=ids, use_cache=True, **words, **options).logits
+        return logits[:, -keep:]
 
 
 class TorchStream:
@@ -94,4 +104,6 @@ class TorchStream:
 
     def extend(self, ids: Sequence[int], keep: int = 1) -> Rows:
         """Feed ``ids`` and return the logits after the last ``keep`` of them."""
-        return self._engine.forward(list(ids), self._cache, keep)
+        with memory_watched("the model's next step"), torch.inference_mode():
+            given = torch.tensor([[*ids]], device=self._engine.arithmetic.device)
+            return self._engine.forward(given, self._cache, keep)[0]
