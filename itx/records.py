@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple, overload
 import msgspec
 
 SCHEMA = 1
+EXACT_DTYPES = frozenset({"float32", "float64"})
+"""Their rounding stays below what is recorded, whatever is computed beside a sequence."""
 
 Finish = Literal["eos", "length", "cancelled"]
 ShiftClass = Literal["unshifted", "marginal", "shifted"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from itx.cli.facts import Examiner, GatheredFacts
 from itx.cli.interrupt import Interrupt
 from itx.cli.prompts import Gathered
 from itx.cli.sources import name_broken
-from itx.compare.events import Comparer, Emitted, Finished, Loading
+from itx.compare.events import Again, Comparer, Emitted, Event, Finished, Loading
 from itx.errors import EXIT_FAILED, EXIT_PARTIAL
 from itx.records import Borrowing, Prompt, Run, Trace
 from itx.text import sanitise
@@ -67,23 +67,50 @@ def load(request: Request) -> Comparison:
     return comparer
 
 
-def ask(comparer: Comparer, prompt: Prompt, interrupt: Interrupt, label: str) -> Trace:
-    """Run one prompt to its end and return the trace, counting tokens on stderr where that is a terminal."""
+def ask(comparison: Comparison, prompts: Sequence[Prompt], interrupt: Interrupt) -> Iterator[Trace]:
+    """Yield the traces of the prompts in order, as many decoded together as the run's batch has.
+
+    Tokens are counted on stderr where that is a terminal. After an interrupt those that had begun are the last.
+    """
+    size = comparison.run.engine.batch_size
+    for start in range(0, len(prompts), size):
+        if interrupt():
+            return
+        part = prompts[start : start + size]
+        first = sanitise(f"{start + 1}/{len(prompts)} {part[0].id}", keep_newlines=False)
+        label = first if len(part) == 1 else f"{start + 1} to {start + len(part)} of {len(prompts)}"
+        yield from _follow(_tell_events(comparison, part, interrupt), label)
+
+
+def _tell_events(comparison: Comparison, prompts: Sequence[Prompt], interrupt: Interrupt) -> Iterator[Event | Again]:
+    if len(prompts) == 1:
+        yield from comparison.compare(prompts[0], interrupt)
+    else:
+        yield from (told.event for told in comparison.compare_together(prompts, interrupt))
+
+
+def _follow(events: Iterator[Event | Again], label: str) -> Iterator[Trace]:
+    """Yield the traces that events end in, counting tokens on the way."""
     counting = sys.stderr.isatty()
     emitted = 0
-    trace: Trace | None = None
-    for event in comparer.compare(prompt, interrupt):
+    reasons: set[str] = set()
+    for event in events:
         if isinstance(event, Emitted):
             emitted += 1
             if counting and emitted % 8 == 0:
                 typer.echo(f"\ritx: {label}: {emitted} tokens", err=True, nl=False)
         elif isinstance(event, Finished):
-            trace = event.trace
+            _clear_line(counting)
+            yield event.trace
+        elif isinstance(event, Again) and event.reason not in reasons:
+            reasons.add(event.reason)
+            _clear_line(counting)
+            say(f"{label}: again, with fewer prompts together: {event.reason}")
+
+
+def _clear_line(counting: bool) -> None:
     if counting:
         typer.echo("\r\x1b[K", err=True, nl=False)
-    if trace is None:
-        raise AssertionError(f"the comparison of {prompt.id} ended without a trace")
-    return trace
 
 
 def describe(trace: Trace) -> str:
@@ -139,9 +166,10 @@ def record_all(
             if len(waiting) < len(gathered.prompts):
                 say(f"{len(gathered.prompts) - len(waiting)} of {len(gathered.prompts)} prompts are recorded already")
             succeeded = len(gathered.prompts) - len(waiting)
-            for number, prompt in enumerate(waiting, start=1):
+            number = 0
+            for prompt, trace in zip(waiting, ask(comparison, waiting, interrupt), strict=False):
+                number += 1
                 label = sanitise(f"{number}/{len(waiting)} {prompt.id}", keep_newlines=False)
-                trace = ask(comparer, prompt, interrupt, label)
                 recorder.append(trace, prompt)
                 say(f"{label}: {describe(trace)}")
                 borrowings = borrower.add(trace)
@@ -151,9 +179,9 @@ def record_all(
                     failed.append(f"prompt {prompt.id}: {trace.error}")
                 else:
                     succeeded += 1
-                if interrupt.asked:
-                    say(f"stopped after {number} of {len(waiting)} prompts; the same command goes on from here")
-                    return EXIT_FAILED
+            if interrupt.asked:
+                say(f"stopped after {number} of {len(waiting)} prompts; the same command goes on from here")
+                return EXIT_FAILED
             if not _ask_facts(examiner, comparison.prober, interrupt):
                 return EXIT_FAILED
             failed += borrower.failed + examiner.failed

@@ -141,6 +141,9 @@ ContextSize = Annotated[
     int | None, typer.Option("--ctx-size", min=16, help="GGUF: positions a context may have (what the model knows).")
 ]
 Chunk = Annotated[int | None, typer.Option("--chunk", min=1, help="Tokens scored at a time.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Prompts decoded together, at most, where an engine can.")
+]
 TrustRemoteCode = Annotated[
     bool,
     typer.Option(

@@ -21,6 +21,7 @@ def run(
     prompts: options.PromptFile = None,
     responses: options.ResponseFile = None,
     limit: options.Limit = None,
+    batch_size: options.BatchSize = 1,
     shard: Annotated[
         str | None,
         typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the list; itx merge joins the parts."),
@@ -35,6 +36,8 @@ def run(
     ] = None,
 ) -> None:
     """Compare over a file of prompts, or score given responses, and record every figure."""
+    from msgspec.structs import replace
+
     from itx.cli.facts import deal_facts, gather_facts
     from itx.cli.headless import record_all
     from itx.cli.prompts import choose_shard, gather_prompts, gather_responses
@@ -49,6 +52,5 @@ def run(
     if shard is not None:
         gathered = choose_shard(gathered, shard)
         asked = deal_facts(asked, gathered.shard)
-    raise typer.Exit(
-        record_all(settings.request(references), gathered, out, choice=settings.choose_data(), facts=asked)
-    )
+    request = replace(settings.request(references), batch_size=batch_size)
+    raise typer.Exit(record_all(request, gathered, out, choice=settings.choose_data(), facts=asked))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from itx.models.contract import Engine
+from itx.records import EXACT_DTYPES
 
-EXACT = frozenset({"float32", "float64"})
-"""Dtypes whose rounding stays below what is recorded, whatever is computed beside it."""
 _BOUND, _BOUND_ROUNDED = 1e-4, 0.05
 """Nats that logits may move by in a batch; padding that is taken for text moves them by far more."""
 
@@ -40,7 +39,7 @@ def choose_chunk(engines: Sequence[Engine], batch: int) -> int:
 
 def is_exact(engine: Engine) -> bool:
     """Return whether an engine's figures are the same in every batch, to the digits that are recorded."""
-    return engine.dtype in EXACT and engine.quantization is None
+    return engine.dtype in EXACT_DTYPES and engine.quantization is None
 
 
 def _measure_padding(engine: Engine, ids: Sequence[int]) -> float:

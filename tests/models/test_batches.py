@@ -70,7 +70,7 @@ def test_a_batch_equals_one_pass_of_each(
 
 
 def test_a_batch_may_be_at_the_end_of_a_window(tmp_path: Path) -> None:
-    """GPT-2 has no embedding for a position beyond its window; what short sequences are padded with must not need one."""
+    """GPT-2 has no embedding for a position beyond its window; what a short sequence is padded with needs none."""
     engine = load(architectures.write("gpt2", tmp_path / "gpt2"))[0][0]
     assert engine.window == 160
     long, short = list(range(3, 163)), list(range(5, 55))

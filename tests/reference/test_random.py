@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
@@ -89,6 +90,26 @@ def test_text_is_what_the_tokenizer_decodes_and_spans_cover_it(world: World, tra
 def test_chunks_of_any_size_give_the_same_figures(world: World, chunk: int) -> None:
     _, found = compare(world.base, {"full": world.full, "lora": world.lora}, QUESTIONS[:2], chunk=chunk)
     assert sum(oracle.check_trace(trace, world.models) for trace in found) > 50
+
+
+@pytest.mark.parametrize(("batch", "chunk"), [(2, None), (6, None), (6, 5), (4, 1)])
+def test_prompts_decoded_together_have_the_figures_of_each_alone(
+    world: World, traces: list[Trace], batch: int, chunk: int | None
+) -> None:
+    """Every figure against float64; the same ids and ranks as alone, and divergences within the reference's bound."""
+    tuned: dict[str, Path | str] = {"full": world.full, "lora": world.lora}
+    run, found = compare(world.base, tuned, QUESTIONS, chunk=chunk, batch=batch)
+    assert run.engine.batch_size == batch
+    assert sum(oracle.check_trace(trace, world.models) for trace in found) > 200
+    for trace, alone in zip(found, traces, strict=True):
+        assert trace.contexts == alone.contexts
+        for response, other in zip(trace.responses, alone.responses, strict=True):
+            assert (response.ids, response.text, response.finish) == (other.ids, other.text, other.finish)
+            for name, score in response.scores.items():
+                assert score.rank == other.scores[name].rank
+                for column in ("kl_author_scorer", "kl_scorer_author", "js"):
+                    expected = np.asarray(getattr(other.scores[name], column))
+                    oracle.check_divergence(column, getattr(score, column), expected)
 
 
 def test_an_adapter_equals_the_checkpoint_it_merges_into(world: World, tmp_path: Path) -> None:
