@@ -61,7 +61,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     batch = choose_batch(
         loaded.engines, request.batch_size, probe[base.name].ids, lambda what: tell(Loading(what=what))
     )
-    chunk = request.chunk or choose_chunk(loaded.engines, batch)
+    chunk = request.chunk or choose_chunk(loaded.engines, batch, request.given)
     floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))
     run = Run(
         schema=SCHEMA,

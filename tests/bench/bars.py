@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.bench import (
+    batch,
     cli,
     compare,
     gguf,
@@ -17,6 +18,7 @@ from tests.bench import (
     report,
     reporting,
     screen,
+    shared,
     tracing,
 )
 from tests.bench.arms import Bar
@@ -30,6 +32,24 @@ _ALL = [
         limit=1.05,
         unit="×",
         measure=compare.measure,
+    ),
+    Bar(
+        name="batch",
+        title="16 prompts decoded together, exact, authors=tuned, torch float32 on the CPU",
+        against="transformers batched generate and one batched base forward",
+        how="ratio",
+        limit=1.10,
+        unit="×",
+        measure=batch.measure,
+    ),
+    Bar(
+        name="shared-path",
+        title="one response scored by three tunings",
+        against="the three bare forward passes",
+        how="ratio",
+        limit=1.15,
+        unit="×",
+        measure=shared.measure,
     ),
     Bar(
         name="memory",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from itx.compare.comparison import Comparison
 from itx.compare.events import Comparer, Emitted, Finished, Loading
 from itx.compare.load import load_comparison
 from itx.compare.request import Request
@@ -25,6 +27,11 @@ def write_full(base: Path, folder: Path) -> Path:
     return write_tuned(base, folder / "full", strength=0.05)
 
 
+def write_tuned_three(base: Path, folder: Path) -> list[Path]:
+    """Write three full tunings of the base."""
+    return [write_tuned(base, folder / f"full{seed}", seed=seed, strength=0.05) for seed in (1, 2, 3)]
+
+
 def write_lora(base: Path, folder: Path) -> Path:
     """Write an adapter of rank 8 on all linear layers of the base."""
     return write_adapter(base, folder / "lora", rank=8, strength=0.02)
@@ -35,18 +42,26 @@ def ignore(step: Loading) -> None:
     del step
 
 
-def load_itx(base: Path, tuned: Path, threads: int, tokens: int = TOKENS) -> Comparer:
-    """Load the comparison as ``itx run --authors tuned`` on a CPU in float32 does."""
+def load_itx(
+    base: Path, tuned: Path | Sequence[Path], threads: int, tokens: int = TOKENS, batch: int = 1, given: bool = False
+) -> Comparison:
+    """Load the comparison as ``itx run --authors tuned`` on a CPU in float32 does, with ``given`` as for --responses.
+
+    One tuned model is ``full``.
+    """
+    names = [f"full={tuned}"] if isinstance(tuned, Path) else [f"full{n}={each}" for n, each in enumerate(tuned, 1)]
     return load_comparison(
         Request(
             base=str(base),
-            tuned=[f"full={tuned}"],
+            tuned=names,
             command=["itx", "run"],
             decoding=Decoding(max_new_tokens=tokens),
             authors="tuned",
             devices={"": "cpu"},
             dtype="float32",
             threads=threads,
+            batch_size=batch,
+            given=given,
         ),
         ignore,
     )

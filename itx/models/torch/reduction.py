@@ -29,6 +29,8 @@ from itx.records import Score, Top
 
 _STRIDE = 64
 _HOST_ELEMENTS = 1 << 16
+"""Elements of a block of columns for each thread: five buffers of them fit its cache."""
+_MOST_THREADS = 16
 _DEVICE_ELEMENTS = 1 << 24
 _HOST_GROUPS = 4
 """Blocks of columns that a group of long rows is cut into on a CPU: fewer operations a row, in the same cache."""
@@ -173,7 +175,7 @@ def reduce_rows(author: Tensor, scorers: Sequence[Tensor], ids: Sequence[int], w
     Raises WeightsError where a row holds NaN or +inf.
     """
     on_host = author.device.type == "cpu"
-    elements = _HOST_ELEMENTS if on_host else _DEVICE_ELEMENTS
+    elements = _HOST_ELEMENTS * min(_MOST_THREADS, torch.get_num_threads()) if on_host else _DEVICE_ELEMENTS
     group = max(1, (_HOST_GROUPS if on_host else 1) * elements // width)
     columns = math.ceil(width / math.ceil(group * width / elements))
     with torch.inference_mode():
