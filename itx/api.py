@@ -155,12 +155,7 @@ def run(
         raise TypeError(f"run() has no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     chosen = _choose_settings(settings)
     references = [str(base), *_name_tuned(tuned)]
-    request = replace(
-        chosen.request(references),
-        command=["itx.run", *references],
-        batch_size=batch_size,
-        given=responses is not None,
-    )
+    request = replace(chosen.request(references), command=["itx.run", *references], batch_size=batch_size)
     code = record_all(
         request,
         _gather(prompts, responses, limit),

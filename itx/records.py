@@ -125,6 +125,8 @@ class EngineFacts(Record, frozen=True, kw_only=True):
     kv: str = "float32"
     batch_size: int = 1
     """Prompts that are decoded together, at most."""
+    given_chunk: int | None = None
+    """The chunk of responses that were given; None: as ``chunk``."""
 
 
 class Floor(Record, frozen=True, kw_only=True):

@@ -52,5 +52,5 @@ def run(
     if shard is not None:
         gathered = choose_shard(gathered, shard)
         asked = deal_facts(asked, gathered.shard)
-    request = replace(settings.request(references), batch_size=batch_size, given=responses is not None)
+    request = replace(settings.request(references), batch_size=batch_size)
     raise typer.Exit(record_all(request, gathered, out, choice=settings.choose_data(), facts=asked))

@@ -136,7 +136,7 @@ class Comparison:
             author,
             [engine for engine in family if engine is not author],
             contexts,
-            chunk=self._run.engine.chunk,
+            chunk=self._run.engine.chunk if ids is None else self._run.engine.given_chunk or self._run.engine.chunk,
             width=min(engine.vocab_size for engine in family),
             limit=wanted if room is None else min(wanted, room),
             chooser=Chooser(self._run.decoding, prompt.id, author.name),

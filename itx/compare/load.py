@@ -17,7 +17,7 @@ from itx.compare.floor import measure_floors
 from itx.compare.request import Request
 from itx.compare.tokenizers import check_alignment, group_tokenizers
 from itx.errors import UsageError
-from itx.models.batching import choose_batch, choose_chunk
+from itx.models.batching import choose_batch, choose_chunk, choose_given_chunk
 from itx.models.checks import check_context, check_effect
 from itx.models.contract import Engine
 from itx.models.load import find_base, foresee, load_engines
@@ -61,7 +61,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     batch = choose_batch(
         loaded.engines, request.batch_size, probe[base.name].ids, lambda what: tell(Loading(what=what))
     )
-    chunk = request.chunk or choose_chunk(loaded.engines, batch, request.given)
+    chunk = request.chunk or choose_chunk(loaded.engines, batch)
     floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))
     run = Run(
         schema=SCHEMA,
@@ -79,6 +79,7 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
             flash_attention=False if all(engine.kind == "llama" for engine in loaded.engines) else None,
             kv=base.dtype,
             batch_size=batch,
+            given_chunk=request.chunk or choose_given_chunk(loaded.engines, batch),
         ),
         versions=read_versions(),
         authors=authors,

@@ -31,15 +31,15 @@ def choose_batch(engines: Sequence[Engine], wanted: int, ids: Sequence[int], tel
     return found
 
 
-def choose_chunk(engines: Sequence[Engine], batch: int, given: bool) -> int:
-    """Return by how many positions scorers are extended at once, so that a batch's rows fit every engine's block.
+def choose_chunk(engines: Sequence[Engine], batch: int) -> int:
+    """Return by how many positions scorers are extended at once, so that a batch's rows fit every engine's block."""
+    chunk = min(engine.chunk for engine in engines)
+    return chunk if batch == 1 else min(chunk, choose_given_chunk(engines, batch))
 
-    Of ``given`` responses as many as fit: nothing is to be shown before.
-    """
-    chunk, block = min(engine.chunk for engine in engines), min(engine.block for engine in engines)
-    if given:
-        return max(1, block // batch)
-    return chunk if batch == 1 else max(1, min(chunk, block // batch))
+
+def choose_given_chunk(engines: Sequence[Engine], batch: int) -> int:
+    """Return the same for given responses: as many as fit, since nothing is to be shown before."""
+    return max(1, min(engine.block for engine in engines) // batch)
 
 
 def is_exact(engine: Engine) -> bool:

@@ -122,6 +122,8 @@ def find_differences(recorded: Run, wanted: Run) -> list[str]:
         )
     for field in ("chunk", "flash_attention", "kv"):
         compare(field, getattr(recorded.engine, field), getattr(wanted.engine, field))
+    if None not in {recorded.engine.given_chunk, wanted.engine.given_chunk}:
+        compare("chunk of given responses", recorded.engine.given_chunk, wanted.engine.given_chunk)
     if not all(model.dtype in EXACT_DTYPES and model.quantization is None for model in recorded.models):
         # In float32 a batch moves nothing that is recorded; below it does, within the noise floor.
         compare("batch-size", recorded.engine.batch_size, wanted.engine.batch_size)

@@ -27,7 +27,7 @@ def measure(repeats: int) -> Measurement:
     with tempfile.TemporaryDirectory() as folder:
         base_folder = write_base(Path(folder))
         folders = write_tuned_three(base_folder, Path(folder))
-        comparison = load_itx(base_folder, folders, threads, given=True)
+        comparison = load_itx(base_folder, folders, threads)
         models = [
             AutoModelForCausalLM.from_pretrained(each, dtype=torch.float32).eval() for each in (base_folder, *folders)
         ]
@@ -60,6 +60,6 @@ def measure(repeats: int) -> Measurement:
         floor=floor_seconds,
         notes=[
             f"seconds; {NAMED_135M}; {whole.shape[1] - TOKENS + 1} + {TOKENS} tokens, {threads} threads, "
-            f"chunk {comparison.run.engine.chunk}; a bare pass of base is taken off ours"
+            f"chunk {comparison.run.engine.given_chunk}; a bare pass of base is taken off ours"
         ],
     )

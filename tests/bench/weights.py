@@ -43,12 +43,9 @@ def ignore(step: Loading) -> None:
 
 
 def load_itx(
-    base: Path, tuned: Path | Sequence[Path], threads: int, tokens: int = TOKENS, batch: int = 1, given: bool = False
+    base: Path, tuned: Path | Sequence[Path], threads: int, tokens: int = TOKENS, batch: int = 1
 ) -> Comparison:
-    """Load the comparison as ``itx run --authors tuned`` on a CPU in float32 does, with ``given`` as for --responses.
-
-    One tuned model is ``full``.
-    """
+    """Load the comparison as ``itx run --authors tuned`` on a CPU in float32 does; one tuned model is ``full``."""
     names = [f"full={tuned}"] if isinstance(tuned, Path) else [f"full{n}={each}" for n, each in enumerate(tuned, 1)]
     return load_comparison(
         Request(
@@ -61,7 +58,6 @@ def load_itx(
             dtype="float32",
             threads=threads,
             batch_size=batch,
-            given=given,
         ),
         ignore,
     )
