@@ -132,15 +132,16 @@ def run(
     responses: str | Path | None = None,
     limit: int | None = None,
     batch_size: int = 1,
+    sequential: bool = False,
     facts: str | Path | None = None,
     **settings: Any,
 ) -> RecordedRun:
     """Compare models over prompts, or over given responses, and record every figure in ``out``, as ``itx run`` does.
 
     ``tuned`` is one model or several, by name where it is a mapping. ``prompts`` is a file or a list; ``responses`` a
-    file; ``batch_size`` of them at most are decoded together. ``settings`` are the command's options with underscores:
-    ``max_new_tokens=64``, ``data="rows.jsonl"``, ``authors="tuned"``. A folder that has a part of the prompts is
-    resumed; progress and warnings go to stderr.
+    file; ``batch_size`` of them at most are decoded together; ``sequential`` loads one model after the other.
+    ``settings`` are the command's options with underscores: ``max_new_tokens=64``, ``data="rows.jsonl"``,
+    ``authors="tuned"``. A folder that has a part of the prompts is resumed; progress and warnings go to stderr.
 
     Prompts that failed are in the run's ``failed``. Raises ItxError, and RunError where not one prompt succeeded;
     TypeError for an unknown setting.
@@ -155,7 +156,12 @@ def run(
         raise TypeError(f"run() has no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     chosen = _choose_settings(settings)
     references = [str(base), *_name_tuned(tuned)]
-    request = replace(chosen.request(references), command=["itx.run", *references], batch_size=batch_size)
+    request = replace(
+        chosen.request(references),
+        command=["itx.run", *references],
+        batch_size=batch_size,
+        sequential=sequential,
+    )
     code = record_all(
         request,
         _gather(prompts, responses, limit),

@@ -61,15 +61,14 @@ class Examiner:
         """Ask for the facts that are not recorded, until ``cancel``; return how many were recorded."""
         if self._file is None:
             return 0
-        for number, fact in enumerate(self._waiting):
-            if cancel():
-                return number
-            probe = prober.probe(fact)
+        done = 0
+        for probe in prober.probe_all(self._waiting, cancel):
             self._file.append(probe)
             if probe.error is not None:
-                self.failed.append(f"fact {fact.id}: {probe.error}")
-            tell(number + 1)
-        return len(self._waiting)
+                self.failed.append(f"fact {probe.id}: {probe.error}")
+            done += 1
+            tell(done)
+        return done
 
     def __enter__(self) -> Self:
         return self

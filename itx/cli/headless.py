@@ -72,21 +72,14 @@ def ask(comparison: Comparison, prompts: Sequence[Prompt], interrupt: Interrupt)
 
     Tokens are counted on stderr where that is a terminal. After an interrupt those that had begun are the last.
     """
-    size = comparison.run.engine.batch_size
+    size = comparison.count_together(prompts)
     for start in range(0, len(prompts), size):
         if interrupt():
             return
         part = prompts[start : start + size]
         first = sanitise(f"{start + 1}/{len(prompts)} {part[0].id}", keep_newlines=False)
         label = first if len(part) == 1 else f"{start + 1} to {start + len(part)} of {len(prompts)}"
-        yield from _follow(_tell_events(comparison, part, interrupt), label)
-
-
-def _tell_events(comparison: Comparison, prompts: Sequence[Prompt], interrupt: Interrupt) -> Iterator[Event | Again]:
-    if len(prompts) == 1:
-        yield from comparison.compare(prompts[0], interrupt)
-    else:
-        yield from (told.event for told in comparison.compare_together(prompts, interrupt))
+        yield from _follow((told.event for told in comparison.compare_together(part, interrupt)), label)
 
 
 def _follow(events: Iterator[Event | Again], label: str) -> Iterator[Trace]:

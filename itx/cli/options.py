@@ -144,6 +144,10 @@ Chunk = Annotated[int | None, typer.Option("--chunk", min=1, help="Tokens scored
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Prompts decoded together, at most, where an engine can.")
 ]
+Sequential = Annotated[
+    bool,
+    typer.Option("--sequential", help="Load one model after the other, where they do not fit together."),
+]
 TrustRemoteCode = Annotated[
     bool,
     typer.Option(

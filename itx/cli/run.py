@@ -22,6 +22,7 @@ def run(
     responses: options.ResponseFile = None,
     limit: options.Limit = None,
     batch_size: options.BatchSize = 1,
+    sequential: options.Sequential = False,
     shard: Annotated[
         str | None,
         typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the list; itx merge joins the parts."),
@@ -52,5 +53,5 @@ def run(
     if shard is not None:
         gathered = choose_shard(gathered, shard)
         asked = deal_facts(asked, gathered.shard)
-    request = replace(settings.request(references), batch_size=batch_size)
+    request = replace(settings.request(references), batch_size=batch_size, sequential=sequential)
     raise typer.Exit(record_all(request, gathered, out, choice=settings.choose_data(), facts=asked))

@@ -13,6 +13,8 @@ from itx.compare.draft import Draft
 from itx.compare.events import Cancel, Event, Told
 from itx.compare.naming import Names
 from itx.compare.probing import Prober
+from itx.compare.relay import Relay, choose_size
+from itx.compare.spool import Spool
 from itx.compare.together import Sitting
 from itx.compare.tokenizers import Families
 from itx.errors import InputError, WindowError
@@ -31,7 +33,7 @@ class Comparison:
     """The models of a run, ready to be asked; every response is scored by every other model.
 
     ``engines`` are in the order of the run's models, ``authors`` names of those who write. ``families`` says which have
-    one tokenizer; all, where it is None.
+    one tokenizer; all, where it is None. With ``seats`` models are loaded one seat after the other, in this order.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class Comparison:
         authors: Sequence[str],
         contexts: ContextMaker,
         families: Families | None = None,
+        seats: Sequence[Sequence[Engine]] = (),
     ) -> None:
         self._engines = {engine.name: engine for engine in engines}
         self._run = run
         self._most: int | None = None
+        self._seats = list(seats)
         self._authors = [engine for engine in engines if engine.name in authors]
         self._contexts = contexts
         self._families = families or Families([list(engines)], [])
@@ -63,7 +67,8 @@ class Comparison:
     @property
     def prober(self) -> Prober:
         """What asks the same models for facts."""
-        return Prober(list(self._engines.values()), self._contexts, self._run.engine.chunk)
+        engines = [engine for seat in self._seats for engine in seat] or list(self._engines.values())
+        return Prober(engines, self._contexts, self._run.engine.chunk, in_turn=bool(self._seats))
 
     def compare(self, prompt: Prompt, cancel: Cancel) -> Iterator[Event]:
         """Yield the events of one prompt; see ``events.Comparer``.
@@ -76,8 +81,20 @@ class Comparison:
         yield from case.answer(cancel)
         yield case.finished()
 
+    def count_together(self, prompts: Sequence[Prompt]) -> int:
+        """Return how many of these prompts are best asked together. Raises MemoryExhaustedError for a full disk."""
+        if not self._seats:
+            return self._run.engine.batch_size
+        given = [len((each.text or "").encode()) + len(each.ids or ()) for prompt in prompts for each in prompt.given]
+        authors = list(self._engines.values()) if given else self._authors
+        longest = max(given, default=self._run.decoding.max_new_tokens)
+        return choose_size(authors, longest, Spool.measure_room())
+
     def compare_together(self, prompts: Sequence[Prompt], cancel: Cancel) -> Iterator[Told]:
-        """Yield the events of several prompts that are decoded together; see ``events.Comparer``."""
+        """Yield the events of several prompts that are decoded together; see ``events.BatchComparer``."""
+        if self._seats:
+            yield from Relay(prompts, self.open, self._seats).answer(cancel)
+            return
         sitting = Sitting(prompts, self.open, self._most)
         yield from sitting.answer(cancel)
         self._most = sitting.most

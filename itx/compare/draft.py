@@ -133,7 +133,10 @@ class Draft:
 
     def read_unscored(self, name: str) -> list[int]:
         """Return what a model is fed to predict the positions that are not scored: its context first, at the start."""
-        start, stop = self.scored, len(self.ids)
+        return self.read_between(name, self.scored, len(self.ids))
+
+    def read_between(self, name: str, start: int, stop: int) -> list[int]:
+        """Return the same for positions ``start`` … ``stop - 1``, behind those before ``start``."""
         return self._contexts[name].ids + self.ids[: stop - 1] if start == 0 else self.ids[start - 1 : stop - 1]
 
     def take(self, figures: Reduction) -> Scored:

@@ -20,7 +20,7 @@ from itx.errors import UsageError
 from itx.models.batching import choose_batch, choose_chunk, choose_given_chunk
 from itx.models.checks import check_context, check_effect
 from itx.models.contract import Engine
-from itx.models.load import find_base, foresee, load_engines
+from itx.models.load import find_base, foresee, load_engines, load_in_turn
 from itx.models.options import Options
 from itx.models.reference import Reference, parse_reference, parse_references, split_name
 from itx.models.versions import read_versions
@@ -34,9 +34,8 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     What the checks find that does not forbid it is in ``run.warnings``. Raises ItxError.
     """
     references, authors, options = _read_request(request)
-    loaded = load_engines(
-        references, options, lambda what, done, total: tell(Loading(what=what, done=done, total=total))
-    )
+    load = load_in_turn if request.sequential else load_engines
+    loaded = load(references, options, lambda what, done, total: tell(Loading(what=what, done=done, total=total)))
     base, *tuned = loaded.engines
     tell(Loading(what="checking that the models can be compared"))
     families = group_tokenizers(base, tuned, request.align)
@@ -86,7 +85,8 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
         warnings=warnings,
         floors=floors,
     )
-    return Comparison(loaded.engines, run, authors, contexts, families)
+    seats = [] if loaded.seats is None else loaded.seats.list_engines()
+    return Comparison(loaded.engines, run, authors, contexts, families, seats)
 
 
 def foresee_request(request: Request) -> None:
@@ -103,6 +103,9 @@ def _read_request(request: Request) -> tuple[list[Reference], list[str], Options
     check_templates(request.context, request.chat_template)
     if request.batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, not {request.batch_size}.")
+    if request.sequential and (request.batch_size > 1 or request.align != "ids"):
+        what = "--batch-size" if request.batch_size > 1 else "--align bytes"
+        raise UsageError(f"--sequential and {what} exclude each other.", "Leave one of them out.")
     if request.chunk is not None and request.chunk < 1:
         raise UsageError(f"--chunk must be at least 1, not {request.chunk}.")
     references = _read_references(request)

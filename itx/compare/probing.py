@@ -12,7 +12,7 @@ of a long name is certain once it has begun.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from itx.compare.context import ContextMaker, encode_context
@@ -35,27 +35,51 @@ class Parting(NamedTuple):
 
 
 class Prober:
-    """Asks loaded models for facts, one fact at a time."""
+    """Asks models for facts; ``in_turn`` where they are loaded one after the other."""
 
-    def __init__(self, engines: Sequence[Engine], contexts: ContextMaker, chunk: int) -> None:
+    def __init__(self, engines: Sequence[Engine], contexts: ContextMaker, chunk: int, in_turn: bool = False) -> None:
         self._engines = list(engines)
         self._contexts = contexts
         self._chunk = chunk
+        self._in_turn = in_turn
 
     def probe(self, fact: Fact) -> Probe:
         """Return what every model says of a fact; where one fails, the probe has the error and no figures."""
+        probe = Probe.make(fact, {})
+        for engine in self._engines:
+            probe = self._add(probe, engine)
+        return probe
+
+    def probe_all(self, facts: Sequence[Fact], cancel: Callable[[], bool]) -> Iterator[Probe]:
+        """Yield the probes of the facts in order, until ``cancel``; in turn, none before every model was asked."""
+        if not self._in_turn:
+            for fact in facts:
+                if cancel():
+                    return
+                yield self.probe(fact)
+            return
+        probes = [Probe.make(fact, {}) for fact in facts]
+        for engine in self._engines:
+            for place, probe in enumerate(probes):
+                if cancel():
+                    return
+                probes[place] = self._add(probe, engine)
+        yield from probes
+
+    def _add(self, probe: Probe, engine: Engine) -> Probe:
+        """Return a probe with what one more model says, or with why it fails."""
+        if probe.error is not None:
+            return probe
+        fact = probe.fact
         try:
             contexts = self._contexts.make(_ask(fact)) if fact.chat else {}
-            models = {
-                engine.name: measure_fact(engine, fact, contexts.get(engine.name), self._chunk)
-                for engine in self._engines
-            }
+            known = measure_fact(engine, fact, contexts.get(engine.name), self._chunk)
         except ItxError as failure:
             return Probe.make(fact, {}, str(failure))
         except MemoryError:
             lack = MemoryExhaustedError("There was not enough memory for this fact.", "Use a smaller --dtype.")
             return Probe.make(fact, {}, str(lack))
-        return Probe.make(fact, models)
+        return Probe.make(fact, {**probe.models, engine.name: known})
 
 
 def _ask(fact: Fact) -> Prompt:

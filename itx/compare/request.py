@@ -14,8 +14,8 @@ class Request(Record, frozen=True, kw_only=True):
     references as given, ``name=REF`` or ``REF``. ``resolved`` maps a reference such as ``demo:base`` to its folder.
     ``context`` is ``same``, ``plain``, ``qa`` or a Jinja file's path. ``authors`` is ``tuned``, ``base``, ``all`` or
     names with commas. ``align`` is ``ids``, or ``bytes`` for models with other tokenizers. ``devices`` maps a model's
-    name to a device; the key ``""`` is for all. ``batch_size`` prompts at most are decoded together. None means: choose
-    well.
+    name to a device; the key ``""`` is for all. ``batch_size`` prompts at most are decoded together.
+    ``sequential`` loads models one after the other. None means: choose well.
     """
 
     base: str | None
@@ -31,6 +31,7 @@ class Request(Record, frozen=True, kw_only=True):
     dtype: str | None = None
     chunk: int | None = None
     batch_size: int = 1
+    sequential: bool = False
     threads: int | None = None
     engine: str = "auto"
     gpu_layers: int | None = None

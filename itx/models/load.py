@@ -12,16 +12,21 @@ from itx.errors import MissingExtraError, UsageError
 from itx.models.contract import Engine
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference, read_adapter_base
+from itx.models.seats import Seats
 
 _TORCH_PACKAGES = ("torch", "transformers", "peft", "safetensors", "accelerate")
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The engines in the order of the references, and what loading found that a reader must know."""
+    """The engines in the order of the references, and what loading found that a reader must know.
+
+    With ``seats`` they are loaded one after the other.
+    """
 
     engines: list[Engine]
     warnings: list[str]
+    seats: Seats | None = None
 
 
 def require_torch() -> None:
@@ -83,6 +88,49 @@ def load_engines(references: Sequence[Reference], options: Options, tell: Tell) 
             loaders[kind] = _start(kind, options, tell)
         engines.append(loaders[kind].load(reference))
     return Loaded(engines, [warning for loader in loaders.values() for warning in loader.warnings])
+
+
+def load_in_turn(references: Sequence[Reference], options: Options, tell: Tell) -> Loaded:
+    """Load every reference once, and keep one seat at a time: the engines load their weights when they are asked.
+
+    Adapters are loaded with the base. Raises UsageError where all are, and ItxError as ``load_engines``.
+    """
+    base, *tuned = references
+    if any(reference.kind == "gguf" for reference in references):
+        raise UsageError(
+            "--sequential is for the torch engine: llama.cpp maps GGUF files from the disk, and they need not fit into "
+            "memory together.",
+            "Leave out --sequential.",
+        )
+    shared = [reference for reference in tuned if _is_adapter(reference, options)]
+    if len(shared) == len(tuned):
+        raise UsageError(
+            "Adapters share the weights of their base: there is nothing to load one after the other.",
+            "Leave out --sequential.",
+        )
+    warnings: list[str] = []
+
+    def load(seat: Sequence[Reference], options: Options, tell: Tell) -> list[Engine]:
+        loaded = load_engines(seat, options, tell)
+        warnings.extend(warning for warning in loaded.warnings if warning not in warnings)
+        return loaded.engines
+
+    alone = [[reference] for reference in tuned if reference not in shared]
+    seats = Seats([[base, *shared], *alone], options, tell, load)
+    names = [reference.name for reference in references]
+    engines: list[Engine] = sorted(seats.guests, key=lambda guest: names.index(guest.name))
+    return Loaded(engines, warnings, seats)
+
+
+def _is_adapter(reference: Reference, options: Options) -> bool:
+    """Return whether a reference is weights that need the base's."""
+    if reference.kind == "tiny":
+        return False
+    require_torch()
+    from itx.models.torch.hub import locate
+    from itx.models.torch.weights import is_adapter
+
+    return is_adapter(locate(reference, trust_remote_code=options.trust_remote_code))
 
 
 class _Loader(Protocol):

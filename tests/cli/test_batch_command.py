@@ -1,4 +1,4 @@
-"""``itx run --batch-size``: what is recorded is what one prompt at a time records."""
+"""``itx run --batch-size`` and ``--sequential``: what is recorded is what loaded models record prompt by prompt."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from itx.cli.interrupt import Interrupt
 from itx.records import Trace
+from itx.runs.facts import read_probes
 from itx.runs.recording import Recording
 from tests.cli.calling import Outcome, call
 
@@ -111,3 +112,30 @@ def test_a_prompt_that_fails_is_named_alone(itx: Caller, words: tuple[object, ..
 
 def test_no_batch_is_wrong_usage(itx: Caller, words: tuple[object, ...], tmp_path: Path) -> None:
     assert itx(*words, "--batch-size", 0, "--out", tmp_path / "run").code == 2
+
+
+def test_models_in_turn_record_what_models_together_do(itx: Caller, words: tuple[object, ...], tmp_path: Path) -> None:
+    facts = tmp_path / "facts.jsonl"
+    facts.write_text('{"prompt": "It ended the", "answer": " war", "wrong": [" rain"]}\n')
+    assert itx(*words, "--facts", facts, "--out", tmp_path / "together").code == 0
+    done = itx(*words, "--facts", facts, "--sequential", "--out", tmp_path / "in-turn")
+    assert done.code == 0
+    assert read(tmp_path / "in-turn") == read(tmp_path / "together")
+    found = [read_probes(tmp_path / name)[0].models for name in ("in-turn", "together")]
+    assert found[0] == found[1]
+    # A run is resumed with models loaded either way.
+    again = itx(*words, "--out", tmp_path / "in-turn")
+    assert again.code == 0
+    assert "7 of 7 prompts are recorded already" in again.err
+
+
+def test_what_cannot_be_in_turn_is_wrong_usage(
+    itx: Caller, weights: Path, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    done = itx(*words, "--sequential", "--batch-size", 2, "--out", tmp_path / "run")
+    assert done.code == 2
+    prompts = tmp_path / "prompts.jsonl"
+    alone = ("run", weights / "base", weights / "lora", "--prompts", prompts, "--sequential", "--out", tmp_path / "run")
+    done = itx(*alone)
+    assert done.code == 2
+    assert "Adapters share" in done.err
