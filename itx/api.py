@@ -21,6 +21,7 @@ from itx.errors import EXIT_FAILED, RunError, UsageError
 from itx.records import Borrowing, Mark, Prompt, Run, Trace
 from itx.runs.facts import Probe, read_probes
 from itx.runs.recording import Recording
+from itx.runs.verifications import Verification, read_standing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +93,10 @@ class RecordedRun:
     def facts(self) -> list[Probe]:
         """Return what every model said of each fact that it was asked for."""
         return read_probes(self.folder)
+
+    def checks(self) -> list[Verification]:
+        """Return what ``itx verify`` found of spans, the last check of each span and its rows."""
+        return read_standing(self._recording)
 
     def table(self) -> pa.Table:
         """Return the tidy table of ``itx export`` as an Arrow table, one row a position and scorer.

@@ -179,9 +179,11 @@ def _write_arm(name: str, arm: Arm, unmasked: Arm) -> str:
 
 def _conclude(check: Verification) -> str:
     """Return the finding in words: what was measured, and how near the repeated tuning came to the record."""
+    from itx.report.checks import say_finding
+
     low, high = min(check.control_drops), max(check.control_drops)
     change = "lowered" if check.drop >= 0 else "raised"
-    spoken = "caused by these rows" if check.caused else "not shown to be caused by these rows"
+    spoken = f"{say_finding(caused=check.caused)} by these rows"
     return (
         f"removal {change} the span's log-prob by {abs(check.drop):.2f} nats "
         f"(controls lowered it by {low:.2f} … {high:.2f}): {spoken}\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itx.borrow.excess import Difference
 from itx.records import Run
 from itx.report.borrowing import BorrowingFigures
+from itx.report.checks import show_checks
 from itx.report.forgetting import show_knowledge
 from itx.report.parts import (
     FLAG,
@@ -61,6 +62,8 @@ def list_sections(run: Run, study: Study) -> Iterator[Section]:
         yield _show_patterns(study)
     if study.borrowing is not None:
         yield _show_borrowing(study.borrowing)
+    if study.checks:
+        yield show_checks(study.checks)
     if study.knowledge is not None:
         yield show_knowledge(study.knowledge)
 

@@ -299,6 +299,38 @@ class KnowledgeFigures(Record, frozen=True, kw_only=True):
     subjects: list[SubjectShares]
 
 
+class Check(Record, frozen=True, kw_only=True):
+    """What retuning without a span's source rows did to it, as ``itx verify`` recorded it; ``start`` and ``end`` are
+    positions, end exclusive.
+
+    Log-probs are the span's, in nats: as the run ``recorded`` it, and after retunings with no row ``unmasked``, with
+    the source rows ``removed``, and with as many random rows masked (``controls``). ``drop`` and ``control_drops`` are
+    by how much masking lowered it against ``unmasked``. ``masked`` is the number of source rows, ``chosen`` how they
+    were chosen, of the ``having`` rows tuned on that have the span. ``says``: the model retuned without them still
+    writes the span's words.
+    """
+
+    prompt_id: str
+    author: str
+    span: int
+    start: int
+    end: int
+    text: str
+    recorded: float
+    unmasked: float
+    removed: float
+    controls: list[float]
+    drop: float
+    control_drops: list[float]
+    caused: bool
+    says: bool
+    retunings: int
+    reproduction: float
+    chosen: str
+    having: int
+    masked: int
+
+
 class Study(Record, frozen=True, kw_only=True):
     """A run's study. ``figures`` are the plain ones of ``itx report --json``.
 
@@ -316,6 +348,7 @@ class Study(Record, frozen=True, kw_only=True):
     patterns: Patterns
     borrowing: BorrowingFigures | None = None
     knowledge: KnowledgeFigures | None = None
+    checks: list[Check] = []
 
     def pair(self, author: str, scorer: str) -> PairStudy | None:
         """Return the pair's study, or None where the run has none."""

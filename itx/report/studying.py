@@ -8,6 +8,7 @@ from itx.borrow.excess import Measured, measure
 from itx.records import Run, Trace
 from itx.report.authors import compare_models, study_author
 from itx.report.borrowing import BorrowingFigures, Borrowings, FindBorrowings, summarise_borrowing
+from itx.report.checks import list_checks
 from itx.report.claims import Claims
 from itx.report.gathering import Gathered, Gatherer
 from itx.report.halves import gather_lean
@@ -23,6 +24,7 @@ from itx.report.totals import total
 from itx.runs.facts import Probe, read_probes
 from itx.runs.lines import BORROW
 from itx.runs.recording import Recording
+from itx.runs.verifications import Verification, read_standing
 
 _PATHS = ("own", "reverse", "shared")
 NO_ROWS = "the tuning data was not read"
@@ -30,10 +32,10 @@ NO_ROWS = "the tuning data was not read"
 
 def open_study(recording: Recording, rows: Rows | str = NO_ROWS) -> Study:
     """Return the study of a recorded run; see ``read_study``. Raises RunError for a line that cannot be used."""
-    probes = read_probes(recording.folder)
+    probes, checks = read_probes(recording.folder), read_standing(recording)
     if not (recording.folder / BORROW).is_file():
-        return study(gather_lean(recording), None, rows, probes)
-    return read_study(recording.run, read_lean(recording), recording.borrowings_of, rows, probes)
+        return study(gather_lean(recording), None, rows, probes, checks)
+    return read_study(recording.run, read_lean(recording), recording.borrowings_of, rows, probes, checks)
 
 
 def read_study(
@@ -42,11 +44,13 @@ def read_study(
     find_borrowings: FindBorrowings | None = None,
     rows: Rows | str = NO_ROWS,
     probes: Sequence[Probe] = (),
+    checks: Sequence[Verification] = (),
 ) -> Study:
     """Return the study of a run; traces are read once, and none is kept.
 
     ``rows`` are the responses of the tuning data's rows, or why these are not compared with; ``probes`` are what its
-    models said of facts. Failed prompts take no part; a cancelled response does, up to where it was stopped.
+    models said of facts, ``checks`` what came of retuning without a span's rows. Failed prompts take no part; a
+    cancelled response does, up to where it was stopped.
     """
     gatherer = Gatherer(run)
     borrowing = None
@@ -55,11 +59,15 @@ def read_study(
             gatherer.add(trace)
     else:
         borrowing = summarise_borrowing(run, _pass_on(gatherer, traces, find_borrowings))
-    return study(gatherer.close(), borrowing, rows, probes)
+    return study(gatherer.close(), borrowing, rows, probes, checks)
 
 
 def study(
-    gathered: Gathered, borrowing: BorrowingFigures | None, rows: Rows | str, probes: Sequence[Probe] = ()
+    gathered: Gathered,
+    borrowing: BorrowingFigures | None,
+    rows: Rows | str,
+    probes: Sequence[Probe] = (),
+    checks: Sequence[Verification] = (),
 ) -> Study:
     """Return the study of what was gathered of a run."""
     run = gathered.run
@@ -81,6 +89,7 @@ def study(
         patterns=find_patterns(gathered, rows),
         borrowing=borrowing,
         knowledge=summarise_knowledge(run, probes),
+        checks=list_checks(checks),
     )
 
 

@@ -16,13 +16,13 @@ import msgspec
 
 from itx.config import cache_folder
 from itx.records import Record
-from itx.runs.lines import BORROW, DESCRIPTION, FACTS, MARKS, TRACES
+from itx.runs.lines import BORROW, DESCRIPTION, FACTS, MARKS, TRACES, VERIFY
 
 Shape = TypeVar("Shape")
 Stamp = list[tuple[str, int, int]]
 """Name, time of the last change in nanoseconds, and size of each file there is."""
 
-_FILES = (DESCRIPTION, TRACES, BORROW, MARKS, FACTS)
+_FILES = (DESCRIPTION, TRACES, BORROW, MARKS, FACTS, VERIFY)
 
 
 class _Kept(Record, frozen=True, kw_only=True):

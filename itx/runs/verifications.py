@@ -16,7 +16,9 @@ import msgspec
 from itx.errors import RunError
 from itx.records import Record
 from itx.runs.appending import LineFile
+from itx.runs.borrowings import fingerprint_response
 from itx.runs.lines import VERIFY, decode
+from itx.runs.recording import Recording
 
 LEAST = 3.0
 """Nats that a removal must take from a span beyond every control to count as its cause (as a raised span has them)."""
@@ -129,6 +131,31 @@ def read_verifications(folder: Path) -> list[Verification]:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(folder))}") from error
     return found
+
+
+def read_standing(recording: Recording) -> list[Verification]:
+    """Return the checks that count, in the order of prompts, authors and spans: of each span and its rows the last one.
+
+    What was checked of a response that is no longer the recorded one is left out. Raises RunError.
+    """
+    found = read_verifications(recording.folder)
+    if not found:
+        return []
+    recording.scan_all()
+    prompts = {entry.prompt_id: place for place, entry in enumerate(recording.entries)}
+    authors = {model.name: place for place, model in enumerate(recording.run.models)}
+    responses: dict[tuple[str, str], str | None] = {}
+    last: dict[tuple[str, str, int, int, frozenset[str]], Verification] = {}
+    for check in found:
+        key = check.prompt_id, check.author
+        if check.prompt_id not in prompts or check.author not in authors:
+            continue
+        if key not in responses:
+            response = recording.trace(check.prompt_id).response(check.author)
+            responses[key] = None if response is None else fingerprint_response(response)
+        if check.response == responses[key]:
+            last[(*key, check.start, check.end, frozenset(check.removed.masked))] = check
+    return sorted(last.values(), key=lambda check: (prompts[check.prompt_id], authors[check.author], check.start))
 
 
 def _read(line: bytes) -> Verification:

@@ -11,6 +11,7 @@ from rich.text import Text
 from itx.borrow.excess import Excess
 from itx.records import Run
 from itx.report.borrowing import BorrowFigures, BorrowingFigures
+from itx.report.checks import say_drops, say_finding, say_log
 from itx.report.study import AuthorPatterns, DataPatterns, Estimate, Lengths, Patterns, Phrase, Study
 from itx.report.wording import ABSENT, say_count
 from itx.text import sanitise
@@ -153,7 +154,28 @@ def write_borrowing(study: Study, writer: Writer, width: int) -> list[Text]:
         lines += [Text(said, style=writer.palette.faint), Text()]
     for name, model in figures.models.items():
         lines += _write_model(name, model, writer, width)
-    return lines
+    return [*lines, *_write_checks(study, writer, width)]
+
+
+def _write_checks(study: Study, writer: Writer, width: int) -> list[Text]:
+    """Return what ``itx verify`` found of spans: nats that masking took from each, its rows' and random ones'."""
+    if not study.checks:
+        return []
+    head = ["span", "finding", "nats lost", "random rows", "rows", "prompt"]
+    rows = [
+        [
+            Text(_one_line(f"{check.author} [{check.span}] {check.text}"), style=writer.palette.strong),
+            Text(say_finding(caused=check.caused), style=writer.palette.alert if check.caused else ""),
+            Text(say_log(check.drop)),
+            Text(say_drops(check.control_drops), style=writer.palette.faint),
+            Text(f"{check.masked:,} of {check.having:,}"),
+            Text(cut(_one_line(check.prompt_id), 24, writer.signs.ellipsis), style=writer.palette.faint),
+        ]
+        for check in study.checks
+    ]
+    remark = "retuned without its rows, and without as many random ones"
+    lines = [writer.heading("Causal checks", remark, width)]
+    return [*lines, *writer.table(head, rows, width, [0, 0, 1, 2, 3, 4], least=24), Text()]
 
 
 def _say_interval(value: float | None, low: float | None, high: float | None, writer: Writer) -> Text:

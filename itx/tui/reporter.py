@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from itx.records import Run, Trace
     from itx.report.claims import Claims
     from itx.runs.recording import Recording
+    from itx.runs.verifications import Verification
 
 FindRows = Callable[[Path, "Run"], "Iterable[str] | str"]
 STUDY, CLAIMS = "study", "claims"
@@ -154,6 +155,7 @@ class Reporter:
 
     def _count(self, recording: Recording, rows: Iterable[str] | str, *, first: bool) -> None:
         from itx.report.lean import Line, read_lean, read_lines
+        from itx.runs.verifications import read_standing
 
         stamp = stamp_run(self.folder)
         if first and (self.folder / TRACES).stat().st_size > FIRST_BYTES:
@@ -161,16 +163,22 @@ class Reporter:
             lines = [Line(entry.line, entry.offset, entry.size) for entry in recording.entries[:FIRST]]
             some = self._read(recording, read_lines(self.folder, recording.run, lines), NOT_YET)
             self.notes.append(Counted(some, False))
-        study = self._read(recording, read_lean(recording), rows)
+        study = self._read(recording, read_lean(recording), rows, read_standing(recording))
         keep(STUDY, self.folder, read_version(), stamp, study)
         self.notes.append(Counted(study, True))
 
-    def _read(self, recording: Recording, traces: Iterator[Trace], rows: Iterable[str] | str) -> Study:
+    def _read(
+        self,
+        recording: Recording,
+        traces: Iterator[Trace],
+        rows: Iterable[str] | str,
+        checks: Sequence[Verification] = (),
+    ) -> Study:
         from itx.report.studying import read_study
         from itx.runs.facts import read_probes
 
         find = recording.borrowings_of if (recording.folder / BORROW).is_file() else None
-        return read_study(recording.run, self._watch(traces), find, rows, read_probes(self.folder))
+        return read_study(recording.run, self._watch(traces), find, rows, read_probes(self.folder), checks)
 
     def _measure(self) -> None:
         from itx.report.claims import Claims
