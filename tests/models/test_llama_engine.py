@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from itx.errors import UsageError, WeightsError, WindowError
+from itx.errors import MismatchError, UsageError, WeightsError, WindowError
 from itx.models.contract import Engine
+from itx.models.llama import batch as llama_batch
 from itx.models.load import load_engines
 from itx.models.options import Options
 from itx.models.reduction import NumpyArithmetic
@@ -148,6 +149,23 @@ def test_a_whole_comparison_agrees_with_the_reference(files: dict[str, Path]) ->
                 compared += len(response.ids)
     assert compared > 300
     assert finishes <= {"eos", "length"}
+
+
+@pytest.mark.parametrize("batch", [2, 6])
+def test_prompts_decoded_together_agree_with_the_reference(files: dict[str, Path], batch: int) -> None:
+    tuned: dict[str, Path | str] = {"lora": files["lora"], "full": files["full"]}
+    _, alone = compare(files["base"], tuned, QUESTIONS)
+    run, traces = compare(files["base"], tuned, QUESTIONS, batch=batch)
+    assert run.engine.batch_size == batch
+    for trace, other in zip(traces, alone, strict=True):
+        for response, single in zip(trace.responses, other.responses, strict=True):
+            assert (response.ids, response.finish) == (single.ids, single.finish)
+            for name, score in response.scores.items():
+                assert score.rank == single.scores[name].rank
+                for column in ("kl_author_scorer", "kl_scorer_author", "js"):
+                    oracle.check_divergence(
+                        column, getattr(score, column), np.array(getattr(single.scores[name], column))
+                    )
 
 
 def test_long_answers_cross_batches_and_grow(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,3 +376,46 @@ def test_a_lora_needs_a_base_of_its_kind(files: dict[str, Path], tmp_path: Path)
     loader.load(refer(files["full"], "full"))
     with pytest.raises(WeightsError, match="the base is no GGUF file"):
         loader.load(refer(files["lora"], "lora"))
+
+
+@pytest.mark.parametrize("name", ["base", "lora"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_sequences_in_one_context_are_as_alone(
+    engines: dict[str, Engine], name: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contexts of several lengths, chunks of several sizes, some leaving on the way; a context that has to grow."""
+    monkeypatch.setattr(llama_batch, "FIRST_SIZE", 32)
+    engine = engines[name]
+    source = random.Random(seed)
+    lengths = [source.randint(1, 40) for _ in range(5)]
+    ids = [[source.randrange(3, engine.vocab_size) for _ in range(length + 60)] for length in lengths]
+    expected = [feed(engine, sequence, [len(sequence)]) for sequence in ids]
+    batch = engine.batch(len(ids))
+    there, seen = list(range(len(ids))), [0] * len(ids)
+    for step in range(8):
+        size = source.randint(1, 7)
+        counts = [lengths[place] if step == 0 else size for place in there]
+        keep = [source.randint(1, count) for count in counts]
+        fed = [ids[place][seen[place] : seen[place] + count] for place, count in zip(there, counts, strict=True)]
+        rows = engine.arithmetic.export(batch.extend(fed, keep))
+        assert len(rows) == sum(keep)
+        for place, count, kept in zip(there, counts, keep, strict=True):
+            seen[place] += count
+            own, rows = rows[:kept], rows[kept:]
+            assert np.abs(own - expected[place][seen[place] - kept : seen[place]]).max() < 2e-4
+        if step in {2, 5}:
+            going = sorted(source.sample(range(len(there)), len(there) - 1))
+            batch.select(going)
+            there = [there[place] for place in going]
+
+
+def test_a_sequence_in_a_batch_ends_at_the_window(engines: dict[str, Engine]) -> None:
+    engine = engines["base"]
+    assert engine.window is not None
+    batch = engine.batch(2)
+    batch.extend([[5] * (engine.window - 1), [6] * 3], [1, 1])
+    batch.extend([[5], [6]], [1, 1])
+    with pytest.raises(WindowError):
+        batch.extend([[5], [6]], [1, 1])
+    with pytest.raises(MismatchError):
+        engine.batch(1).extend([[engine.vocab_size]], [1])

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from itx.errors import MismatchError, WindowError
 from itx.models.contract import Rows
+from itx.models.llama.batch import MOST, LlamaBatch
 from itx.models.llama.header import find_dtype, find_quantization
 from itx.models.llama.vocabulary import GgufVocabulary
 from itx.models.llama.weights import FIRST_SIZE, LARGE_VOCABULARY, Adapter, Session, Weights
 from itx.models.reduction import NumpyArithmetic
-from itx.models.turns import Turns
 
 _CHUNK: Final = 16
 _CHUNK_LARGE: Final = 8
 """For large vocabularies: a row of 262,144 logits is a megabyte."""
+_BLOCK: Final = 1 << 24
+"""Elements that a batch's rows may have: 64 MB."""
 TEMPLATE: Final = "tokenizer.chat_template"
 
 
@@ -57,8 +59,8 @@ class LlamaEngine:
         self.quantization = find_quantization(weights.header.metadata, weights.header.tensors)
         self.dtype = find_dtype(weights.header.tensors)
         self.chunk = _CHUNK_LARGE if weights.vocab_size > LARGE_VOCABULARY else _CHUNK
-        self.block = self.chunk
-        self.together: int | None = 1
+        self.block = min(weights.batch, max(self.chunk, _BLOCK // weights.vocab_size))
+        self.together: int | None = MOST
         self.arithmetic = NumpyArithmetic(threads)
         self._lora = adapter
         self._largest = window
@@ -68,9 +70,22 @@ class LlamaEngine:
         """Return a fresh stream."""
         return LlamaStream(self)
 
-    def batch(self, count: int) -> Turns:
-        """Return ``count`` fresh streams, asked in turn."""
-        return Turns([self.stream() for _ in range(count)], self.arithmetic)
+    def batch(self, count: int) -> LlamaBatch:
+        """Return ``count`` fresh streams that advance together."""
+        return LlamaBatch(self, count)
+
+    def check_known(self, ids: Sequence[int]) -> None:
+        """Raise MismatchError for an id that the vocabulary lacks."""
+        lacking = next((token for token in ids if not 0 <= token < self.vocab_size), None)
+        if lacking is not None:
+            raise MismatchError(
+                f"{self.name} knows the ids 0 to {self.vocab_size - 1}, and not {lacking}.",
+                "Name models of one tokenizer.",
+            )
+
+    def open_session(self, size: int, sequences: int) -> Session:
+        """Return a new context for several sequences. Raises MemoryExhaustedError."""
+        return Session(self.weights, self._lora, size, self.threads, sequences)
 
     def take_session(self, size: int) -> Session:
         """Return an empty context with room for ``size`` positions: an idle one, or a new one."""
@@ -106,12 +121,7 @@ class LlamaStream:
         Where they are several and came in one batch, they are llama.cpp's own, and stay until the stream goes on.
         Raises MismatchError for an id that the vocabulary lacks.
         """
-        lacking = next((token for token in ids if not 0 <= token < self._engine.vocab_size), None)
-        if lacking is not None:
-            raise MismatchError(
-                f"{self._engine.name} knows the ids 0 to {self._engine.vocab_size - 1}, and not {lacking}.",
-                "Name models of one tokenizer.",
-            )
+        self._engine.check_known(ids)
         session = self._make_room(len(ids))
         batch = self._engine.weights.batch
         parts: list[NDArray[np.float32]] = []

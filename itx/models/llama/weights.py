@@ -7,7 +7,7 @@ import os
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,19 +115,31 @@ class Adapter:
             raise WeightsError("llama.cpp refuses the adapter.", f"What it said is in {LOG.path}.")
 
 
-class Session:
-    """One context of llama.cpp with room for ``size`` positions: a KV cache, and the logits of its last batch."""
+class Entry(NamedTuple):
+    """An id that one of several sequences is fed at a position, and whether what follows it is wanted."""
 
-    def __init__(self, weights: Weights, adapter: Adapter | None, size: int, threads: int) -> None:
+    sequence: int
+    position: int
+    token: int
+    kept: bool
+
+
+class Session:
+    """One context of llama.cpp with room for ``size`` positions of each sequence: KV caches, and the logits of its last
+    batch."""
+
+    def __init__(self, weights: Weights, adapter: Adapter | None, size: int, threads: int, sequences: int = 1) -> None:
         """Raises MemoryExhaustedError where there is no memory for it."""
         self.weights = weights
         self.size = size
         self.used = 0
         library = weights.library
         settings = library.llama_context_default_params()
-        settings.n_ctx = size
-        settings.n_batch = settings.n_ubatch = min(weights.batch, size)
-        settings.n_seq_max = 1
+        settings.n_ctx = size * sequences
+        settings.n_batch = settings.n_ubatch = min(weights.batch, size * sequences)
+        settings.n_seq_max = sequences
+        # Each sequence attends to a cache of its own.
+        settings.kv_unified = False
         settings.n_threads = settings.n_threads_batch = threads
         # Plain attention over float32 keys and values: the least rounding, and the same on every machine.
         settings.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -158,15 +170,43 @@ class Session:
 
     def copy_from(self, other: Session) -> None:
         """Take over what another session, which is no larger, has seen: its keys and values to the bit."""
+        self.copy_sequence(other, 0)
+        self.used = other.used
+
+    def forget(self, sequence: int) -> None:
+        """Forget what one of several sequences has seen."""
         library = self.weights.library
-        size = library.llama_state_seq_get_size(other.pointer, 0)
+        library.llama_memory_seq_rm(library.llama_get_memory(self.pointer), sequence, -1, -1)
+
+    def copy_sequence(self, other: Session, sequence: int) -> None:
+        """Take over what a sequence of another session, which has as many, has seen."""
+        library = self.weights.library
+        size = library.llama_state_seq_get_size(other.pointer, sequence)
         held = (ctypes.c_uint8 * size)()
-        copied = library.llama_state_seq_get_data(other.pointer, held, size, 0)
-        if not copied or not library.llama_state_seq_set_data(self.pointer, held, copied, 0):
+        copied = library.llama_state_seq_get_data(other.pointer, held, size, sequence)
+        if not copied or not library.llama_state_seq_set_data(self.pointer, held, copied, sequence):
             raise MemoryExhaustedError(
                 f"llama.cpp cannot give a context room for {self.size} positions.", f"Use --ctx-size {self.size}."
             )
-        self.used = other.used
+
+    def decode_entries(self, entries: Sequence[Entry]) -> NDArray[np.float32]:
+        """Feed at most a batch of entries, those of a sequence in order, and return what was wanted [n, vocabulary]."""
+        library, batch = self.weights.library, self._batch
+        batch.n_tokens = len(entries)
+        for place, entry in enumerate(entries):
+            batch.token[place] = entry.token
+            batch.pos[place] = entry.position
+            batch.seq_id[place][0] = entry.sequence
+            batch.logits[place] = entry.kept
+        self._compute(max(entry.position for entry in entries) + 1)
+        size = self.weights.vocab_size
+        wanted = [place for place, entry in enumerate(entries) if entry.kept]
+        rows = np.empty((len(wanted), size), np.float32)
+        for row, place in enumerate(wanted):
+            # llama.cpp may compute the sequences in another order than they were given.
+            logits = library.llama_get_logits_ith(self.pointer, place)
+            rows[row] = np.ctypeslib.as_array(logits, (size,))
+        return rows
 
     def decode(self, ids: Sequence[int], keep: int, owner: object) -> NDArray[np.float32]:
         """Feed at most a batch of ids and return the logits [keep, vocabulary] behind the last of them, not copied.
@@ -180,17 +220,7 @@ class Session:
             batch.token[place] = token
             batch.pos[place] = self.used + place
             batch.logits[place] = place >= count - keep
-        LOG.forget()
-        result = library.llama_decode(self.pointer, batch)
-        if result == 1:
-            raise WindowError(
-                f"{self.used + count} positions do not fit a context of {self.size}.", "Use a larger --ctx-size."
-            )
-        if result != 0:
-            raise MemoryExhaustedError(
-                f"llama.cpp could not compute: {LOG.complaint() or f'it answered {result}'}.",
-                f"What it said is in {LOG.path}.",
-            )
+        self._compute(self.used + count)
         self.used += count
         if not keep:
             return np.zeros((0, self.weights.vocab_size), np.float32)
@@ -204,3 +234,15 @@ class Session:
         block.held = (self, owner)
         rows: NDArray[np.float32] = np.ctypeslib.as_array(block).reshape(keep, size)
         return rows
+
+    def _compute(self, needed: int) -> None:
+        """Decode the batch, behind which a sequence has ``needed`` positions."""
+        LOG.forget()
+        result = self.weights.library.llama_decode(self.pointer, self._batch)
+        if result == 1:
+            raise WindowError(f"{needed} positions do not fit a context of {self.size}.", "Use a larger --ctx-size.")
+        if result != 0:
+            raise MemoryExhaustedError(
+                f"llama.cpp could not compute: {LOG.complaint() or f'it answered {result}'}.",
+                f"What it said is in {LOG.path}.",
+            )
