@@ -57,9 +57,8 @@ def load_comparison(request: Request, tell: Callable[[Loading], None]) -> Compar
     warnings += warn_of_turn_ends(template, tuned)
     warnings += warn_of_files(references)
     warnings += check_effect(base, families.find(base.name)[1:], probe[base.name].ids)
-    batch = choose_batch(
-        loaded.engines, request.batch_size, probe[base.name].ids, lambda what: tell(Loading(what=what))
-    )
+    own = {name: context.ids for name, context in probe.items()}
+    batch = choose_batch(loaded.engines, request.batch_size, own, lambda what: tell(Loading(what=what)))
     chunk = request.chunk or choose_chunk(loaded.engines, batch)
     floors = measure_floors(loaded.engines, contexts, chunk, lambda what: tell(Loading(what=what)))
     run = Run(

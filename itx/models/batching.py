@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from itx.models.contract import Engine
 from itx.records import EXACT_DTYPES
@@ -11,18 +11,22 @@ _BOUND, _BOUND_ROUNDED = 1e-4, 0.05
 """Nats that logits may move by in a batch; padding that is taken for text moves them by far more."""
 
 
-def choose_batch(engines: Sequence[Engine], wanted: int, ids: Sequence[int], tell: Callable[[str], None]) -> int:
+def choose_batch(
+    engines: Sequence[Engine], wanted: int, contexts: Mapping[str, Sequence[int]], tell: Callable[[str], None]
+) -> int:
     """Return how many prompts the engines decode together, ``wanted`` at most; ``tell`` why, where it is fewer.
 
-    ``ids`` are a short context: an engine that answers it otherwise beside a longer one decodes one prompt at a time.
-    Raises MemoryExhaustedError.
+    ``contexts`` has a short context by model, in ids of its own: an engine that answers it otherwise beside a longer
+    one decodes one prompt at a time. Raises MemoryExhaustedError.
     """
     if wanted <= 1:
         return 1
     found = wanted
     for engine in engines:
         most, why = engine.together, f"the engine {engine.kind} can do no more"
-        if most != 1 and _measure_padding(engine, ids) > (_BOUND if is_exact(engine) else _BOUND_ROUNDED):
+        if most != 1 and _measure_padding(engine, contexts[engine.name]) > (
+            _BOUND if is_exact(engine) else _BOUND_ROUNDED
+        ):
             most, why = 1, "beside a longer prompt its answers are others"
         if most is not None and most < wanted:
             together = "one prompt at a time" if most == 1 else f"{most} prompts at a time"

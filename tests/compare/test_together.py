@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from itx.compare.load import load_comparison
 from itx.compare.request import Request
 from itx.records import Decoding, GivenResponse, Prompt, Trace
 from tests.compare.tiny import after, ask, check_agreement, load, never
+from tests.support.llamas import build_tokenizer, build_wide_tokenizer, write_llama
 
 TEXTS = ["river", "Tell me about towns.", "a", "Bread? " * 5, "ü 🌸", "battle of the", "x" * 40]
 PROMPTS = [Prompt(id=str(number), prompt=text) for number, text in enumerate(TEXTS)]
@@ -142,3 +144,27 @@ def test_an_engine_that_can_only_do_fewer_says_so() -> None:
     )
     assert comparison.run.engine.batch_size == 2
     assert any("decodes 2 prompts at a time and not 8" in what for what in said)
+
+
+def test_models_of_other_tokenizers_are_asked_together(tmp_path: Path) -> None:
+    """A vocabulary has no place for many ids of the other's; texts are read when they are whole."""
+    wide = write_llama(tmp_path / "wide", tokenizer=build_wide_tokenizer(4000))
+    narrow = write_llama(tmp_path / "narrow", seed=1, tokenizer=build_tokenizer())
+
+    def begin(batch: int) -> Comparison:
+        wanted = {"devices": {"": "cpu"}, "align": "bytes", "decoding": Decoding(max_new_tokens=8)}
+        request = Request(base=str(wide), tuned=[f"other={narrow}"], command=[], batch_size=batch, **wanted)
+        return load_comparison(request, lambda step: None)
+
+    told = begin(3).compare_together(PROMPTS[:3], never)
+    traces = [each.event.trace for each in told if isinstance(each.event, Finished)]
+    single_events = [event for prompt in PROMPTS[:3] for event in begin(1).compare(prompt, never)]
+    alone = [event.trace for event in single_events if isinstance(event, Finished)]
+    for trace, other in zip(traces, alone, strict=True):
+        assert trace.error is None
+        assert trace.contexts == other.contexts
+        for response, single in zip(trace.responses, other.responses, strict=True):
+            assert (response.ids, response.finish) == (single.ids, single.finish)
+            for name, score in response.scores.items():
+                assert score.rank == single.scores[name].rank
+                assert [span[:4] for span in score.spans] == [span[:4] for span in single.scores[name].spans]
