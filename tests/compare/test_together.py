@@ -148,7 +148,7 @@ def test_an_engine_that_can_only_do_fewer_says_so() -> None:
 
 def test_models_of_other_tokenizers_are_asked_together(tmp_path: Path) -> None:
     """A vocabulary has no place for many ids of the other's; texts are read when they are whole."""
-    wide = write_llama(tmp_path / "wide", tokenizer=build_wide_tokenizer(4000))
+    wide = write_llama(tmp_path / "wide", tokenizer=build_wide_tokenizer(40_000))
     narrow = write_llama(tmp_path / "narrow", seed=1, tokenizer=build_tokenizer())
 
     def begin(batch: int) -> Comparison:
