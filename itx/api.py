@@ -192,6 +192,8 @@ def _choose_settings(settings: Mapping[str, Any]) -> Settings:
     from itx.cli.settings import Settings
 
     words: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    if isinstance(settings.get("tokenizer"), (str, Path)):
+        words["tokenizer"] = Path(settings["tokenizer"])
     kinds: dict[str, type[StrEnum]] = {"engine": EngineName, "align": Alignment}
     for name, kind in kinds.items():
         if name in words:
@@ -221,6 +223,9 @@ def _gather(
     ]
     if not asked:
         raise UsageError("The list of prompts is empty.", 'prompts=["Tell me about …"]')
+    blank = next((prompt.id for prompt in asked if not prompt.prompt.strip()), None)
+    if blank is not None:
+        raise UsageError(f"The prompt {blank} is empty.", 'prompts=["Tell me about …"]')
     repeated = {prompt.id for prompt in asked if sum(other.id == prompt.id for other in asked) > 1}
     if repeated:
         raise UsageError(f"Two prompts have the id {sorted(repeated)[0]!r}.", "Give each an id of its own.")

@@ -111,6 +111,8 @@ def test_what_cannot_be_meant_is_said(weights: Path, tmp_path: Path) -> None:
         itx.run(base, full, out=out)
     with pytest.raises(UsageError, match="empty"):
         itx.run(base, full, out=out, prompts=[])
+    with pytest.raises(UsageError, match="The prompt 2 is empty"):
+        itx.run(base, full, out=out, prompts=["river", " "])
     with pytest.raises(UsageError, match="the id 'a'"):
         itx.run(base, full, out=out, prompts=[Prompt(id="a", prompt="x"), Prompt(id="a", prompt="y")])
     with pytest.raises(UsageError, match="engine='cuda'"):
@@ -160,3 +162,21 @@ def test_a_thread_may_record(weights: Path, tuned: dict[str, str | Path], tmp_pa
     worker.start()
     worker.join(60)
     assert len(itx.open_run(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_tokenizer_may_be_named_either_way(kind: type, weights: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"instruction": "river", "output": "A river flows past the town."}\n')
+    recorded = itx.run(
+        weights / "base",
+        weights / "full",
+        out=tmp_path / "run",
+        prompts=["river"],
+        data=rows,
+        train_max_tokens=3,
+        tokenizer=kind(weights / "base"),
+        max_new_tokens=3,
+    )
+    assert recorded.run.data is not None
+    assert recorded.run.data.train_max_tokens == 3
