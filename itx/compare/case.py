@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from itx.compare.draft import Draft
 from itx.compare.events import Cancel, Emitted, Finished, Scored, Started
+from itx.compare.group import Group
 from itx.compare.naming import Names
-from itx.compare.writing import Writing
 from itx.errors import ItxError, MemoryExhaustedError, MismatchError
 from itx.records import Context, Message, Prompt, Trace
 
@@ -61,11 +61,22 @@ class Case:
             self.done = True
 
     def answer(self, cancel: Cancel) -> Iterator[Emitted | Scored]:
-        """Write and score the drafts alone, in turn."""
+        """Write and score the drafts alone: authors take turns token by token, and ``cancel`` is asked before each.
+
+        Where one cannot go on, the others do.
+        """
         if self.error is not None:
             return
         with self.failing():
-            yield from _take_turns([Writing(draft) for draft in self.drafts], cancel)
+            active = [Group([draft]) for draft in self.drafts]
+            stopped = False
+            while active:
+                for group in list(active):
+                    stopped = stopped or cancel()
+                    yield from (event for _, event in (group.cancel() if stopped else group.step()))
+                    if group.done:
+                        active.remove(group)
+        self.settle()
 
     def started(self) -> Started:
         """Return the event that the prompt begins with."""
@@ -86,26 +97,3 @@ class Case:
                 messages=self._messages,
             )
         )
-
-
-def _take_turns(writings: Sequence[Writing], cancel: Cancel) -> Iterator[Emitted | Scored]:
-    """Let each writing emit one id in turn until all are finished; ``cancel`` is asked before each.
-
-    Where one cannot go on, the others do; then its MismatchError is raised.
-    """
-    active = list(writings)
-    failure: MismatchError | None = None
-    stopped = False
-    while active:
-        for writing in list(active):
-            stopped = stopped or cancel()
-            goes_on = True
-            try:
-                yield from writing.stop("cancelled") if stopped else writing.step()
-            except MismatchError as error:
-                failure = failure or error
-                goes_on = False
-            if not goes_on or writing.finish is not None:
-                active.remove(writing)
-    if failure is not None:
-        raise failure

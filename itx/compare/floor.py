@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itx.compare.context import ContextMaker
 from itx.compare.decoding import Chooser
 from itx.compare.draft import Draft
+from itx.compare.group import Group
 from itx.compare.rounding import round_figure
-from itx.compare.writing import Writing
 from itx.models.contract import Engine
 from itx.records import Context, Decoding, Floor, Prompt, Response
 
@@ -85,8 +85,8 @@ def _respond(
         limit=room,
         chooser=Chooser(Decoding(), "floor", author.name),
     )
-    writing = Writing(draft)
-    while writing.finish is None:
-        for _ in writing.step():
+    group = Group([draft])
+    while not group.done:
+        for _ in group.step():
             pass
     return draft.response()

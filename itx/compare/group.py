@@ -1,4 +1,4 @@
-"""Responses of one author to several prompts, written and scored together.
+"""Responses of one author to one prompt or to several, written and scored together.
 
 All are at the same position. The author is extended by one id each; who has ended leaves its batch at once. When a
 chunk is full every scorer is extended by all that was emitted since, by those too that ended within it, and both
@@ -15,7 +15,8 @@ import msgspec
 from itx.compare.draft import COLUMNS, OUTSIDE, Draft
 from itx.compare.events import Emitted, Scored
 from itx.compare.outside import add_outside
-from itx.models.contract import Batch, Own, Reduction
+from itx.models.contract import Batch, Engine, Own, Reduction
+from itx.models.turns import Turns
 from itx.records import Score
 
 Told = tuple[Draft, Emitted | Scored]
@@ -37,9 +38,9 @@ class Group:
         """Those that go on; where they are written, by their places in the author's batch."""
         self._waiting = list(drafts)
         """Those that are not scored to their end, by their places in the scorers' batches."""
-        self._stream = first.author.batch(len(drafts))
+        self._stream = _open(first.author, len(drafts))
         # By place and not by name: a model may score itself.
-        self._streams = [engine.batch(len(drafts)) for engine in first.scorers]
+        self._streams = [_open(engine, len(drafts)) for engine in first.scorers]
 
     @property
     def done(self) -> bool:
@@ -131,6 +132,11 @@ class Group:
         del own, others
         for draft, part in zip(drafts, cut_figures(figures, counts), strict=True):
             yield draft, draft.take(part)
+
+
+def _open(engine: Engine, count: int) -> Batch:
+    """Return fresh streams; one alone needs none of what tells several apart."""
+    return engine.batch(count) if count > 1 else Turns([engine.stream()], engine.arithmetic)
 
 
 def cut_figures(figures: Reduction, counts: Sequence[int]) -> Iterator[Reduction]:
