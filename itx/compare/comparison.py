@@ -91,7 +91,12 @@ class Comparison:
         return choose_size(authors, longest, Spool.measure_room())
 
     def compare_together(self, prompts: Sequence[Prompt], cancel: Cancel) -> Iterator[Told]:
-        """Yield the events of several prompts that are decoded together; see ``events.BatchComparer``."""
+        """Yield the events of all prompts, of each those that ``compare`` would yield; Finished ones in order.
+
+        The figures are those of one prompt at a time but for rounding. An error of one prompt is its own: where all
+        fail at once, those that are not finished have Again and are done over, among fewer. Those that had not begun
+        when ``cancel`` came have no Finished.
+        """
         if self._seats:
             yield from Relay(prompts, self.open, self._seats).answer(cancel)
             return

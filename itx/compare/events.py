@@ -5,7 +5,7 @@ Nothing heavy is imported here: the screen knows a comparison only through this 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from itx.records import Context, Prompt, Record, Run, Score, Top, Trace
@@ -94,19 +94,6 @@ class Comparer(Protocol):
 
         ``cancel`` is asked before every token; what was emitted by then is scored and kept, with finish "cancelled".
         Errors of one prompt (a context too long, a template that fails) end in a Finished whose trace has ``error``.
-        """
-        ...
-
-
-class BatchComparer(Comparer, Protocol):
-    """A comparer that can be asked several prompts at once."""
-
-    def compare_together(self, prompts: Sequence[Prompt], cancel: Cancel) -> Iterator[Told]:
-        """Yield the events of all prompts, of each those that ``compare`` would yield; Finished ones in order.
-
-        The figures are those of one prompt at a time but for rounding. An error of one prompt is its own: where all
-        fail at once, those that are not finished have Again and are done over, among fewer. Those that had not begun
-        when ``cancel`` came have no Finished.
         """
         ...
 

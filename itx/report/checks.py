@@ -56,6 +56,13 @@ def say_drops(drops: Sequence[float]) -> str:
     return ", ".join(say_log(drop) for drop in sorted(drops)) or ABSENT
 
 
+def say_masked(check: Check) -> str:
+    """Return how many rows were masked: of those that have the span, but where they were named."""
+    if check.chosen == "given":
+        return f"{check.masked:,} given"
+    return f"{check.masked:,} ({check.chosen}) of {check.having:,}"
+
+
 def show_checks(checks: Sequence[Check]) -> Section:
     """Return the section: each span with what masking its rows took from its log-prob, beside random rows."""
     rows = [
@@ -65,7 +72,7 @@ def show_checks(checks: Sequence[Check]) -> Section:
             say_log(check.drop),
             say_drops(check.control_drops),
             f"{check.retunings:,}",
-            f"{check.masked:,} ({check.chosen}) of {check.having:,}",
+            say_masked(check),
             say_log(check.recorded),
             say_log(check.unmasked),
             "yes" if check.says else "no",

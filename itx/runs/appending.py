@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from itx.errors import RunError
 from itx.runs.refusal import refuse_writing
+
+Shape = TypeVar("Shape")
 
 
 def open_to_append(path: Path) -> int:
@@ -102,6 +105,44 @@ class LineFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def accepts(read: Callable[[bytes], object]) -> Callable[[bytes], bool]:
+    """Return whether a line can be read, by a reader that raises ValueError."""
+
+    def check(line: bytes) -> bool:
+        try:
+            read(line)
+        except ValueError:
+            return False
+        return True
+
+    return check
+
+
+def read_all(path: Path, read: Callable[[bytes], Shape]) -> list[Shape]:
+    """Return every line of such a file as ``read`` has it; none without a file. A last line in the making is left out.
+
+    Raises RunError naming a line for which ``read`` raises ValueError.
+    """
+    found: list[Shape] = []
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n") and not accepts(read)(line):
+                    break
+                try:
+                    found.append(read(line))
+                except ValueError as error:
+                    raise RunError(
+                        f"{path}, line {number}: {error}.",
+                        f"To drop this line and keep a copy: sed -i.bak {number}d {shlex.quote(str(path))}",
+                    ) from error
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(path.parent))}") from error
+    return found
 
 
 def write_whole(handle: int, data: bytes) -> None:

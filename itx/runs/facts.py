@@ -10,7 +10,6 @@ again.
 from __future__ import annotations
 
 import math
-import shlex
 from itertools import permutations
 from pathlib import Path
 from typing import Self
@@ -19,7 +18,7 @@ import msgspec
 
 from itx.errors import InputError, RunError, UsageError
 from itx.records import Message, Record
-from itx.runs.appending import LineFile
+from itx.runs.appending import LineFile, accepts, read_all
 from itx.runs.lines import FACTS, BrokenLine, decode
 from itx.runs.prompts import GivenTurn, Line, read_lines, read_turn, tell_broken
 
@@ -60,46 +59,21 @@ class Knowledge(Record, frozen=True, kw_only=True):
         return math.fsum(self.logp)
 
 
-class Probe(Record, frozen=True, kw_only=True):
+class Probe(Fact, frozen=True, kw_only=True):
     """A fact and what every model said of it; ``models`` is empty where it failed."""
 
-    id: str
-    prompt: str
-    answer: str
-    wrong: list[str] = []
-    subject: str | None = None
-    chat: bool = False
-    messages: list[Message] = []
     models: dict[str, Knowledge] = {}
     error: str | None = None
 
     @property
     def fact(self) -> Fact:
         """What was asked."""
-        return Fact(
-            id=self.id,
-            prompt=self.prompt,
-            answer=self.answer,
-            wrong=self.wrong,
-            subject=self.subject,
-            chat=self.chat,
-            messages=self.messages,
-        )
+        return Fact(**{name: getattr(self, name) for name in Fact.__struct_fields__})
 
     @classmethod
     def make(cls, fact: Fact, models: dict[str, Knowledge], error: str | None = None) -> Self:
         """Return the probe of a fact."""
-        return cls(
-            id=fact.id,
-            prompt=fact.prompt,
-            answer=fact.answer,
-            wrong=fact.wrong,
-            subject=fact.subject,
-            chat=fact.chat,
-            messages=fact.messages,
-            models=models,
-            error=error,
-        )
+        return cls(**{name: getattr(fact, name) for name in Fact.__struct_fields__}, models=models, error=error)
 
 
 class _Row(Record, frozen=True, kw_only=True):
@@ -184,7 +158,7 @@ class FactFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FACTS
         self._done = {probe.id: probe for probe in read_probes(folder)}
-        self._file = LineFile(self._path, _is_whole)
+        self._file = LineFile(self._path, accepts(_read))
 
     def choose_waiting(self, facts: list[Fact]) -> list[Fact]:
         """Return the facts that are not recorded yet, or failed.
@@ -229,26 +203,7 @@ def read_probes(folder: Path) -> list[Probe]:
 
     A last line in the making is left out. Raises RunError naming a line that cannot be used.
     """
-    path = folder / FACTS
-    found: dict[str, Probe] = {}
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n") and not _is_whole(line):
-                    break
-                try:
-                    probe = _read(line)
-                except ValueError as error:
-                    raise RunError(
-                        f"{path}, line {number}: {error}.",
-                        f"To drop this line and keep a copy: sed -i.bak {number}d {shlex.quote(str(path))}",
-                    ) from error
-                found[probe.id] = probe
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(folder))}") from error
-    return list(found.values())
+    return list({probe.id: probe for probe in read_all(folder / FACTS, _read)}.values())
 
 
 def _read(line: bytes) -> Probe:
@@ -261,11 +216,3 @@ def _read(line: bytes) -> Probe:
         if any(value > 0 for value in (*each.logp, *each.wrong)) or any(rank < 1 for rank in each.rank):
             raise ValueError(f"{name} has a log-prob above 0 or a rank below 1")
     return probe
-
-
-def _is_whole(line: bytes) -> bool:
-    try:
-        _read(line)
-    except ValueError:
-        return False
-    return True

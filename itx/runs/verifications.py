@@ -8,14 +8,13 @@ than the recorded one (the prompt was asked again) counts as missing.
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import msgspec
 
 from itx.errors import RunError
 from itx.records import Record
-from itx.runs.appending import LineFile
+from itx.runs.appending import LineFile, accepts, read_all
 from itx.runs.borrowings import fingerprint_response
 from itx.runs.lines import VERIFY, decode
 from itx.runs.recording import Recording
@@ -103,7 +102,7 @@ def append_verification(folder: Path, verification: Verification) -> None:
         _read(line)
     except (UnicodeEncodeError, ValueError) as error:
         raise RunError(f"This check cannot be recorded: {error}.", "Its figures were printed.") from error
-    file = LineFile(folder / VERIFY, _is_whole)
+    file = LineFile(folder / VERIFY, accepts(_read))
     try:
         file.append(line)
     finally:
@@ -112,25 +111,7 @@ def append_verification(folder: Path, verification: Verification) -> None:
 
 def read_verifications(folder: Path) -> list[Verification]:
     """Return every check of a run, oldest first; a line in the making is left out. Raises RunError for a broken one."""
-    path = folder / VERIFY
-    found: list[Verification] = []
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n") and not _is_whole(line):
-                    break
-                try:
-                    found.append(_read(line))
-                except ValueError as error:
-                    raise RunError(
-                        f"{path}, line {number}: {error}.",
-                        f"To drop this line and keep a copy: sed -i.bak {number}d {shlex.quote(str(path))}",
-                    ) from error
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}.", f"ls -l {shlex.quote(str(folder))}") from error
-    return found
+    return read_all(folder / VERIFY, _read)
 
 
 def read_standing(recording: Recording) -> list[Verification]:
@@ -169,11 +150,3 @@ def _read(line: bytes) -> Verification:
     if len(check.recorded) != length:
         raise ValueError(f"{len(check.recorded)} recorded log-probs of {length} positions")
     return check
-
-
-def _is_whole(line: bytes) -> bool:
-    try:
-        _read(line)
-    except ValueError:
-        return False
-    return True

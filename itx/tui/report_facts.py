@@ -6,16 +6,11 @@ from rich.text import Text
 
 from itx.report.study import Estimate, FactChange, Forgetting, KnowledgeFigures, Study
 from itx.report.wording import ABSENT, say_count
-from itx.text import sanitise
 from itx.tui.plotting import Writer
-from itx.tui.wording import wrap_text
+from itx.tui.wording import one_line, wrap_text
 
 FACTS = 12
 """Facts that are shown a model and kind of change."""
-
-
-def _one_line(text: str) -> str:
-    return sanitise(" ".join(text.split()), keep_newlines=False)
 
 
 def write_facts(study: Study, writer: Writer, width: int) -> list[Text]:
@@ -26,18 +21,19 @@ def write_facts(study: Study, writer: Writer, width: int) -> list[Text]:
         return wrap_text(Text(said, style=writer.palette.faint), width)
     chance = "" if knowledge.chance is None else f"; guessing would know {100 * knowledge.chance:.0f} %"
     failed = f"; {knowledge.failed:,} could not be asked" if knowledge.failed else ""
-    remark = "known: the right answer is likelier than every wrong one; written: each of its tokens is a first choice"
     lines = wrap_text(
         Text(
-            f"{say_count(knowledge.facts, 'fact')}{chance}{failed}. [low, high]: 95 %, resamples of facts.",
+            f"{say_count(knowledge.facts, 'fact')}{chance}{failed}. [low, high]: 95 %, resamples of facts. Known: the "
+            "right answer is likelier than every wrong one; written: each of its tokens is a first choice; replaced: "
+            "the wrong answer that is preferred has become likelier than it was for base.",
             style=writer.palette.faint,
         ),
         width,
     )
     if not knowledge.facts:
         return lines
-    lines += [Text(), writer.heading("What each knows", remark, width), *_write_models(knowledge, writer, width)]
-    remark = "of what base knew, or did not know; replaced: the wrong answer has become likelier"
+    lines += [Text(), writer.heading("What each knows", "", width), *_write_models(knowledge, writer, width)]
+    remark = "lost, replaced: of what base knew; gained: of what it did not"
     lines += [Text(), writer.heading("What tuning changed", remark, width), *_write_tunings(knowledge, writer, width)]
     if len(knowledge.subjects) > 1:
         lines += [Text(), writer.heading("Known, by subject", "", width), *_write_subjects(knowledge, writer, width)]
@@ -50,7 +46,7 @@ def _write_models(knowledge: KnowledgeFigures, writer: Writer, width: int) -> li
     head = ["model", "known", "by nats a byte", "written", "its log-prob, nats", "first rank"]
     rows = [
         [
-            Text(_one_line(each.name), style=writer.palette.strong),
+            Text(one_line(each.name), style=writer.palette.strong),
             writer.share(each.known),
             writer.share(each.known_by_byte),
             writer.share(each.greedy),
@@ -66,7 +62,7 @@ def _write_tunings(knowledge: KnowledgeFigures, writer: Writer, width: int) -> l
     head = ["beside base", "lost", "replaced", "gained", "log-prob, nats", "lead, nats"]
     rows = [
         [
-            Text(_one_line(each.name), style=writer.palette.strong),
+            Text(one_line(each.name), style=writer.palette.strong),
             _write_part(each.lost, writer),
             writer.share(each.replaced),
             _write_part(each.gained, writer),
@@ -87,13 +83,13 @@ def _write_subjects(knowledge: KnowledgeFigures, writer: Writer, width: int) -> 
     names = [each.name for each in knowledge.models]
     rows = [
         [
-            Text(_one_line(each.subject), style=writer.palette.strong),
+            Text(one_line(each.subject), style=writer.palette.strong),
             Text(f"{each.facts:,}"),
             *(writer.share(each.known[name]) for name in names),
         ]
         for each in knowledge.subjects
     ]
-    head = ["subject", "facts", *(_one_line(name) for name in names)]
+    head = ["subject", "facts", *(one_line(name) for name in names)]
     # Where not all have room, base goes first, then the last tuning; the names stay whole.
     order = [len(names) + 1, *range(len(names) - 1)]
     return writer.table(head, rows, width, [0, len(names), *order], least=16)
@@ -103,7 +99,7 @@ def _write_changes(tuning: Forgetting, writer: Writer, width: int) -> list[Text]
     lines: list[Text] = []
     for what, facts in (("lost", tuning.lost_facts), ("gained", tuning.gained_facts)):
         if facts:
-            title = f"Facts that {_one_line(tuning.name)} {what}"
+            title = f"Facts that {one_line(tuning.name)} {what}"
             remark = "lead of the right answer, nats: base, then tuned"
             lines += [Text(), writer.heading(title, remark, width)]
             lines += [_write_fact(fact, writer, width) for fact in facts[:FACTS]]
@@ -113,8 +109,8 @@ def _write_changes(tuning: Forgetting, writer: Writer, width: int) -> list[Text]
 def _write_fact(fact: FactChange, writer: Writer, width: int) -> Text:
     """Return ``The capital of Peru is Lima → Quito  +2.1 −0.4``, the answers standing out."""
     leads = "".join(f"{ABSENT:>7}" if lead is None else f"{lead:+7.1f}" for lead in (fact.lead_before, fact.lead_after))
-    said = Text(_one_line(fact.prompt)).append(" ").append(_one_line(fact.answer), writer.palette.strong)
+    said = Text(one_line(fact.prompt)).append(" ").append(one_line(fact.answer), writer.palette.strong)
     if fact.preferred is not None:
         said.append(f" {writer.signs.arrow} ", writer.palette.faint)
-        said.append(_one_line(fact.preferred), writer.palette.alert)
+        said.append(one_line(fact.preferred), writer.palette.alert)
     return writer.fit(said, max(8, width - len(leads))).append(leads, writer.palette.faint)

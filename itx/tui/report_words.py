@@ -11,13 +11,13 @@ from rich.text import Text
 from itx.borrow.excess import Excess
 from itx.records import Run
 from itx.report.borrowing import BorrowFigures, BorrowingFigures
-from itx.report.checks import say_drops, say_finding, say_log
+from itx.report.checks import say_drops, say_finding, say_log, say_masked
 from itx.report.study import AuthorPatterns, DataPatterns, Estimate, Lengths, Patterns, Phrase, Study
 from itx.report.wording import ABSENT, say_count
 from itx.text import sanitise
 from itx.tui.plotting import Writer
 from itx.tui.shape import WIDE
-from itx.tui.wording import cut, wrap_text
+from itx.tui.wording import cut, one_line, wrap_text
 
 if TYPE_CHECKING:
     from itx.report.claims import Claims
@@ -27,10 +27,6 @@ ROWS = 8
 _VERDICTS = {"does not hold": "alert", "not enough data": "faint", "holds": "strong"}
 """By verdict, the palette's style of it; the words say the same."""
 CONTROLS = {"base": "base's own answers", "control": "rows never tuned on", "random": "random rows"}
-
-
-def _one_line(text: str) -> str:
-    return sanitise(" ".join(text.split()), keep_newlines=False)
 
 
 # Pattern copying
@@ -44,9 +40,9 @@ def write_patterns(study: Study, writer: Writer, width: int) -> list[Text]:
     lines += [writer.heading("Layout", "shares of responses", width), *_write_layout(patterns, writer, width), Text()]
     if patterns.missing:
         said = f"Not compared with the tuning data: {patterns.missing.rstrip('.')}."
-        lines += [*wrap_text(Text(_one_line(said), style=writer.palette.faint), width), Text()]
+        lines += [*wrap_text(Text(one_line(said), style=writer.palette.faint), width), Text()]
     for name, found in patterns.models.items():
-        lines += [writer.heading(_one_line(name), say_count(found.responses, "response"), width)]
+        lines += [writer.heading(one_line(name), say_count(found.responses, "response"), width)]
         lines += [*_write_phrases(found, patterns.data is not None, writer, width), Text()]
     return lines
 
@@ -62,7 +58,7 @@ def _write_lengths(patterns: Patterns, writer: Writer, width: int) -> list[Text]
     strong, blank = writer.palette.strong, Text()
     head = ["", "ended", "mean", "median", "10 to 90 %", "not ended, so not known"]
     rows = [
-        [Text(_one_line(name), style=strong), *_say_lengths(found.words, writer), writer.share(found.censored)]
+        [Text(one_line(name), style=strong), *_say_lengths(found.words, writer), writer.share(found.censored)]
         for name, found in patterns.models.items()
     ]
     if patterns.data is not None:
@@ -80,7 +76,7 @@ def _write_layout(patterns: Patterns, writer: Writer, width: int) -> list[Text]:
     head = ["", "lists", "Markdown", "begins as a row does", "ends as a row does"]
     rows = [
         [
-            Text(_one_line(name), style=writer.palette.strong),
+            Text(one_line(name), style=writer.palette.strong),
             writer.share(found.lists),
             writer.share(found.markdown),
             optional(found.opening_copied),
@@ -114,7 +110,7 @@ def _list_phrases(title: str, phrases: Sequence[Phrase], with_rows: bool, writer
     head = [title, "texts", *(["rows"] if with_rows else [])]
     rows = [
         [
-            Text(_one_line(phrase.text)),
+            Text(one_line(phrase.text)),
             Text(f"{phrase.responses:,}"),
             *([Text("" if phrase.rows is None else f"{phrase.rows:,}")] if with_rows else []),
         ]
@@ -139,7 +135,7 @@ def write_borrowing(study: Study, writer: Writer, width: int) -> list[Text]:
         rows = [
             [
                 Text.assemble(
-                    (_one_line(f"{each.first} minus {each.second}"), writer.palette.strong),
+                    (one_line(f"{each.first} minus {each.second}"), writer.palette.strong),
                     ("" if each.control is None else f", beyond {CONTROLS[each.control]}", writer.palette.faint),
                 ),
                 Text(f"{each.prompts:,}"),
@@ -164,12 +160,12 @@ def _write_checks(study: Study, writer: Writer, width: int) -> list[Text]:
     head = ["span", "finding", "nats lost", "random rows", "rows", "prompt"]
     rows = [
         [
-            Text(_one_line(f"{check.author} [{check.span}] {check.text}"), style=writer.palette.strong),
+            Text(one_line(f"{check.author} [{check.span}] {check.text}"), style=writer.palette.strong),
             Text(say_finding(caused=check.caused), style=writer.palette.alert if check.caused else ""),
             Text(say_log(check.drop)),
             Text(say_drops(check.control_drops), style=writer.palette.faint),
-            Text(f"{check.masked:,} of {check.having:,}"),
-            Text(cut(_one_line(check.prompt_id), 24, writer.signs.ellipsis), style=writer.palette.faint),
+            Text(say_masked(check)),
+            Text(cut(one_line(check.prompt_id), 24, writer.signs.ellipsis), style=writer.palette.faint),
         ]
         for check in study.checks
     ]
@@ -192,7 +188,7 @@ def _write_rates(figures: BorrowingFigures, writer: Writer, width: int) -> list[
     rows: list[list[Text]] = []
     for name, model in figures.models.items():
         own = [Text(f"{model.words:,}"), Text(f"{model.borrowed:,}"), _say_rate(model.rate)]
-        rows.append([Text(_one_line(name), style=writer.palette.strong), *own, Text(), Text(), Text()])
+        rows.append([Text(one_line(name), style=writer.palette.strong), *own, Text(), Text(), Text()])
         rows += [_write_excess(excess, writer) for excess in model.excess]
     return writer.table(head, rows, width, [0, 4, 3, 0, 2, 0, 1], least=22)
 
@@ -217,16 +213,16 @@ def _write_model(name: str, model: BorrowFigures, writer: Writer, width: int) ->
     """Return the rows that a model borrows from most, and the spans that its tuning raised most."""
     lines: list[Text] = []
     if model.rows:
-        lines.append(writer.heading(f"Rows that {_one_line(name)} borrows from most", "", width))
+        lines.append(writer.heading(f"Rows that {one_line(name)} borrows from most", "", width))
         head = ["row", "words", "prompts", "passage"]
         room = max(16, width - 44)
         rows = [
             [
-                Text(_one_line(row.row)),
+                Text(one_line(row.row)),
                 Text(f"{row.words:,}"),
                 Text(f"{row.prompts:,}"),
                 writer.fit(
-                    Text(cut(_one_line(row.text), room, writer.signs.ellipsis), style=writer.palette.faint), room
+                    Text(cut(one_line(row.text), room, writer.signs.ellipsis), style=writer.palette.faint), room
                 ),
             ]
             for row in model.rows[:ROWS]
@@ -236,14 +232,14 @@ def _write_model(name: str, model: BorrowFigures, writer: Writer, width: int) ->
     spans = [span for span in model.spans if span.borrowed][:ROWS]
     if spans:
         lines.append(
-            writer.heading(f"Borrowed spans that {_one_line(name)} raised most", "nats, author minus base", width)
+            writer.heading(f"Borrowed spans that {one_line(name)} raised most", "nats, author minus base", width)
         )
         room = max(16, width - 26)
         lines += [
             Text.assemble(
                 (f"{span.rise:+7.1f}  ", writer.palette.strong),
-                (writer.fit(Text(_one_line(span.text)), room)),
-                (f"  {cut(_one_line(span.prompt_id), 14)}", writer.palette.faint),
+                (writer.fit(Text(one_line(span.text)), room)),
+                (f"  {cut(one_line(span.prompt_id), 14)}", writer.palette.faint),
             )
             for span in spans
         ]

@@ -84,3 +84,8 @@ def draw_curve(values: Sequence[float], width: int, height: int, ramp: str) -> t
     rows = range(height - 1, -1, -1)
     lines = ["".join(ramp[min(steps, max(0, level - row * steps))] for level in levels) for row in rows]
     return lines, bins
+
+
+def one_line(text: str) -> str:
+    """Return a stranger's text on one line, blanks as one, nothing in it that a terminal would obey."""
+    return sanitise(" ".join(text.split()), keep_newlines=False)
