@@ -55,8 +55,9 @@ async def test_spans_and_rows_are_seen_before_an_answer_ends(tmp_path: Path, siz
         assert answer is not None
         assert answer.finish is None
         if size[0] >= 100:
-            assert "1: rows.jsonl#812 · 9 rows" in panel_text(app), "what was borrowed last"
-            assert "borrowed 4 of 20 words so far" in flat(screen_text(app))
+            # The answer, its figures and the rows are three widgets: each is drawn when its own turn comes.
+            await until(pilot, lambda: "1: rows.jsonl#812 · 9 rows" in panel_text(app))
+            await until(pilot, lambda: "borrowed 4 of 20 words so far" in flat(screen_text(app)))
             assert "null" not in flat(screen_text(app))
         await pilot.press("g", "b")
         await pilot.pause()
@@ -66,8 +67,23 @@ async def test_spans_and_rows_are_seen_before_an_answer_ends(tmp_path: Path, siz
         await until(pilot, lambda: len(lines_of(source.folder)) == 2)
         await until(pilot, lambda: app.compare.view().settled)
         if size[0] >= 100:
-            assert "borrowed 8 (null 0.4" in flat(screen_text(app))
+            await until(pilot, lambda: "borrowed 8 (null 0.4" in flat(screen_text(app)))
         assert app.compare.author_pane.place.cursor == locate_in(answer.text, SHOWN)
+
+
+async def test_figures_left_out_for_the_pace_are_drawn_though_nothing_more_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("itx.tui.screens.compare.FIGURES_SECONDS", 3.0)
+    tracer = FakeTracer(sketch_gate=threading.Event())
+    source, _ = gated_source(tmp_path / "run", tracer)
+    assert tracer.sketch_gate is not None
+    async with piloted(source, (120, 40)) as (app, pilot):
+        await until(pilot, lambda: "KL mean" in screen_text(app))
+        app.compare.show_panels()
+        tracer.sketch_gate.set()
+        await until(pilot, lambda: "[1 water" in screen_text(app))
+        await until(pilot, lambda: "borrowed 4 of 20 words so far" in flat(screen_text(app)))
 
 
 def locate_in(text: str, phrase: str) -> int:

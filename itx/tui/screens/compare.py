@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from time import monotonic
 
+from textual.timer import Timer
+
 from itx.errors import ItxError
 from itx.tui.actions import When, offered
 from itx.tui.answers import Exchange
@@ -28,6 +30,7 @@ class CompareScreen(Layout):
         self._places = Places()
         self._moved = False
         self._figures_drawn = 0.0
+        self._figures_due: Timer | None = None
 
     def on_mount(self) -> None:
         """Show the first prompt."""
@@ -145,7 +148,11 @@ class CompareScreen(Layout):
         self._show_panels_at_pace()
 
     def _show_panels_at_pace(self) -> None:
-        self.show_panels(figures=monotonic() - self._figures_drawn >= FIGURES_SECONDS)
+        rest = FIGURES_SECONDS - (monotonic() - self._figures_drawn)
+        self.show_panels(figures=rest <= 0)
+        if rest > 0 and self._figures_due is None:
+            # What was left out may have been the last news for long.
+            self._figures_due = self.set_timer(rest, self.show_panels)
 
     def update_spans(self) -> None:
         """Draw what has been traced since the last time: brackets and panels, with the person where they are."""
@@ -187,6 +194,9 @@ class CompareScreen(Layout):
             total = self.session.provenance.survey.total(self.author) if self.has_data else None
             self.figures.show(view, total)
             self._figures_drawn = monotonic()
+        if figures and self._figures_due is not None:
+            self._figures_due.stop()
+            self._figures_due = None
         self._show_messages()
         self.title_panels()
         self.show_bars()
