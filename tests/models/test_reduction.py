@@ -120,7 +120,12 @@ def pairs(draw: st.DrawFn) -> tuple[Rows, Rows, list[int]]:
         case "spiked":
             author[:, random.integers(width)] += 200
             scorer[:, random.integers(width)] += 200
-    ids = [int(token) for token in random.integers(width, size=count)]
+    place = draw(st.sampled_from([None, 0, 1, 9, 40, 400]))
+    if place is None:
+        ids = [int(token) for token in random.integers(width, size=count)]
+    else:
+        # Emitted tokens are among a scorer's best, nearly always.
+        ids = [int(token) for token in np.argsort(-scorer, axis=1)[:, min(place, width - 1)]]
     return author, scorer, ids
 
 

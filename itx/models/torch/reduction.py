@@ -21,11 +21,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from itx.errors import WeightsError
 from itx.models.contract import FLOOR, TOP, Own, Reduction
 from itx.records import Score, Top
+
+_Rows = NDArray[np.float32]
 
 _STRIDE = 64
 _HOST_ELEMENTS = 1 << 16
@@ -34,6 +37,8 @@ _MOST_THREADS = 16
 _DEVICE_ELEMENTS = 1 << 24
 _HOST_GROUPS = 4
 """Blocks of columns that a group of long rows is cut into on a CPU: fewer operations a row, in the same cache."""
+_FEW_BLOCKS = 32
+"""Strided blocks that are faster looked through one by one than a whole row is."""
 _APART = 272
 """Elements between buffers: a multiple of 4 KiB apart they would fight for the same lines of the cache."""
 
@@ -202,8 +207,8 @@ def _reduce_group(
 ) -> None:
     rows, lse = mine.read(part, columns, work)
     others = [side.read(part, columns, work) for side in theirs]
-    for pair, (other, _) in zip(pairs, others, strict=True):
-        _count_rank(pair, other, pair.marks[part])
+    for side, pair, (other, _) in zip(theirs, pairs, others, strict=True):
+        _count_rank(pair, side, other, pair.marks[part])
     for begin in range(0, rows.shape[1], columns):
         here = rows[:, begin : begin + columns]
         log_p, p, log_q, q, spare = work.shape(here)
@@ -268,13 +273,34 @@ def _read_own_logp(row: Tensor, token: int) -> float:
     return max(-FLOOR, float(logits[token] - logits.logsumexp(0)))
 
 
-def _count_rank(pair: _Pair, rows: Tensor, marks: Tensor) -> None:
-    """Append the strict rank (from 1) and the number of other ids with the same logit, for each row."""
+def _count_rank(pair: _Pair, side: _Side, rows: Tensor, marks: Tensor) -> None:
+    """Append the strict rank (from 1) and the number of other ids with the same logit, for each row just read."""
     if rows.device.type == "cpu":
         # numpy compares and counts several times faster than torch does on a CPU; the memory is shared.
-        for row, mark in zip(rows.numpy(), marks.numpy()[:, 0], strict=True):
-            pair.rank.append(1 + int(np.count_nonzero(row > mark)))
-            pair.ties.append(int(np.count_nonzero(row == mark)) - 1)
+        counts = _count_reaching(rows.numpy(), side.maxima[-1].numpy() if side.maxima else None, marks.numpy())
+        pair.rank.extend(1 + above for above, _ in counts)
+        pair.ties.extend(equal - 1 for _, equal in counts)
         return
     pair.rank.extend(((rows > marks).sum(dim=1) + 1).tolist())
     pair.ties.extend(((rows == marks).sum(dim=1) - 1).tolist())
+
+
+def _count_reaching(rows: _Rows, maxima: _Rows | None, marks: _Rows) -> list[tuple[int, int]]:
+    """Return how many entries of each row [r, width] are above its mark [r, 1], and how many equal it.
+
+    A high mark is reached in few blocks of columns, and their maxima [r, blocks] tell in which: only they are read.
+    """
+    reached = None if maxima is None else maxima >= marks
+    head = 0 if maxima is None else _STRIDE * maxima.shape[1]
+    counts = []
+    for place, (row, mark) in enumerate(zip(rows, marks[:, 0], strict=True)):
+        parts = [row]
+        if reached is not None:
+            blocks = np.flatnonzero(reached[place])
+            if blocks.size <= _FEW_BLOCKS:
+                parts = [row[:head].reshape(_STRIDE, -1).take(blocks, axis=1)]
+                if head < row.size:
+                    parts.append(row[head:])
+        above = sum(int(np.count_nonzero(part > mark)) for part in parts)
+        counts.append((above, sum(int(np.count_nonzero(part == mark)) for part in parts)))
+    return counts
