@@ -15,7 +15,7 @@ import msgspec
 from itx.compare.draft import COLUMNS, OUTSIDE, Draft
 from itx.compare.events import Emitted, Scored
 from itx.compare.outside import add_outside
-from itx.models.contract import Batch, Engine, Own, Reduction
+from itx.models.contract import Batch, Engine, Own, Reduction, Rows
 from itx.models.turns import Turns
 from itx.records import Score
 
@@ -38,9 +38,11 @@ class Group:
         """Those that go on; where they are written, by their places in the author's batch."""
         self._waiting = list(drafts)
         """Those that are not scored to their end, by their places in the scorers' batches."""
-        self._stream = _open(first.author, len(drafts))
+        # Such a response is read in one pass, which needs nothing of another.
+        once = first.given is not None and len(drafts) == 1 and len(first.given) <= first.chunk
+        self._stream = _open(first.author, len(drafts), once=once)
         # By place and not by name: a model may score itself.
-        self._streams = [_open(engine, len(drafts)) for engine in first.scorers]
+        self._streams = [_open(engine, len(drafts), once=once) for engine in first.scorers]
 
     @property
     def done(self) -> bool:
@@ -134,9 +136,22 @@ class Group:
             yield draft, draft.take(part)
 
 
-def _open(engine: Engine, count: int) -> Batch:
+class _Once:
+    """What stands for a stream that is extended once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def extend(self, ids: Sequence[int], keep: int = 1) -> Rows:
+        """Read ``ids``."""
+        return self._engine.read(ids, keep)
+
+
+def _open(engine: Engine, count: int, *, once: bool) -> Batch:
     """Return fresh streams; one alone needs none of what tells several apart."""
-    return engine.batch(count) if count > 1 else Turns([engine.stream()], engine.arithmetic)
+    if count > 1:
+        return engine.batch(count)
+    return Turns([_Once(engine) if once else engine.stream()], engine.arithmetic)
 
 
 def cut_figures(figures: Reduction, counts: Sequence[int]) -> Iterator[Reduction]:

@@ -93,7 +93,7 @@ def check_effect(base: Engine, tuned: Sequence[Engine], ids: Sequence[int]) -> l
 
 
 def _probe(engine: Engine, ids: Sequence[int]) -> NDArray[np.float32]:
-    return engine.arithmetic.export(engine.stream().extend(ids))
+    return engine.arithmetic.export(engine.read(ids))
 
 
 def check_context(engine: Engine, ids: Sequence[int]) -> list[str]:

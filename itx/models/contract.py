@@ -279,6 +279,10 @@ class Engine(Protocol):
         """What can be done with its rows."""
         ...
 
+    def read(self, ids: Sequence[int], keep: int = 1) -> Rows:
+        """Return the logits after the last ``keep`` of ``ids``, which are all that is to be fed: as a fresh stream."""
+        ...
+
     def stream(self) -> Stream:
         """Return a fresh stream on the weights."""
         ...

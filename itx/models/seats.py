@@ -11,7 +11,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 
-from itx.models.contract import Batch, Engine, Stream
+from itx.models.contract import Batch, Engine, Rows, Stream
 from itx.models.options import Options, Tell
 from itx.models.reference import Reference
 from itx.models.turns import Turns
@@ -81,6 +81,10 @@ class Guest:
         self.device = engine.device
         self.fingerprint = engine.fingerprint
         self.arithmetic = engine.arithmetic
+
+    def read(self, ids: Sequence[int], keep: int = 1) -> Rows:
+        """Return the logits after the last ``keep`` of ``ids``, with the weights loaded."""
+        return self._seats.find(self.name, self.place).read(ids, keep)
 
     def stream(self) -> Stream:
         """Return a fresh stream, with the weights loaded."""

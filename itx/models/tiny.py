@@ -110,6 +110,10 @@ class TinyEngine:
         digest = hashlib.sha256(self.output.tobytes() + self.embedding.tobytes())
         self.fingerprint = f"sha256:{digest.hexdigest()}"
 
+    def read(self, ids: Sequence[int], keep: int = 1) -> Rows:
+        """Return the logits after the last ``keep`` of ``ids``, which are all that is to be fed."""
+        return self.stream().extend(ids, keep)
+
     def stream(self) -> TinyStream:
         """Return a fresh stream."""
         return TinyStream(self)

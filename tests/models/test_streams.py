@@ -54,6 +54,14 @@ def test_only_the_last_rows_are_kept(engine: TorchEngine) -> None:
     assert engine.stream().extend(ids).shape == (1, engine.vocab_size)
 
 
+def test_what_is_read_at_once_is_what_a_fresh_stream_says(engine: TorchEngine) -> None:
+    ids = torch.randint(3, 390, (60,), generator=torch.Generator().manual_seed(1)).tolist()
+    for keep in (1, 7, 60):
+        rows = engine.read(ids, keep)
+        assert rows.shape == (keep, engine.vocab_size)
+        assert torch.equal(rows, engine.stream().extend(ids, keep=keep))
+
+
 def test_streams_of_one_engine_do_not_meet(engine: TorchEngine) -> None:
     one, other = engine.stream(), engine.stream()
     one.extend([5, 6, 7])

@@ -66,6 +66,10 @@ class LlamaEngine:
         self._largest = window
         self._idle: list[Session] = []
 
+    def read(self, ids: Sequence[int], keep: int = 1) -> Rows:
+        """Return the logits after the last ``keep`` of ``ids``, which are all that is to be fed."""
+        return self.stream().extend(ids, keep)
+
     def stream(self) -> LlamaStream:
         """Return a fresh stream."""
         return LlamaStream(self)

@@ -80,6 +80,11 @@ class TorchEngine:
         # transformers 5.24 renamed the argument and warns of the old name; older ones and custom code know only that.
         self._cache_name = "cache" if "cache" in accepted else "past_key_values"
 
+    def read(self, ids: Sequence[int], keep: int = 1) -> Rows:
+        """Return the logits after the last ``keep`` of ``ids``, which are all that is to be fed: no cache is made."""
+        with memory_watched("a pass over a whole response"), torch.inference_mode():
+            return self.forward(torch.tensor([[*ids]], device=self.arithmetic.device), None, keep)[0]
+
     def stream(self) -> TorchStream:
         """Return a fresh stream."""
         return TorchStream(self, DynamicCache(config=self.config))
@@ -88,10 +93,14 @@ class TorchEngine:
         """Return ``count`` fresh streams that advance together."""
         return TorchBatch(self, DynamicCache(config=self.config), count)
 
-    def forward(self, ids: torch.Tensor, cache: DynamicCache, keep: int, **options: torch.Tensor) -> torch.Tensor:
-        """Run the model on ``ids`` [n, length] after what the cache holds; return logits [n, keep, columns]."""
-        words: dict[str, Any] = {self._cache_name: cache} | ({"logits_to_keep": keep} if self._keeps else {})
-        logits: torch.Tensor = self.model(input_ids=ids, use_cache=True, **words, **options).logits
+    def forward(
+        self, ids: torch.Tensor, cache: DynamicCache | None, keep: int, **options: torch.Tensor
+    ) -> torch.Tensor:
+        """Run the model on ``ids`` [n, length] after what a cache holds; return logits [n, keep, columns]."""
+        words: dict[str, Any] = {} if cache is None else {self._cache_name: cache}
+        if self._keeps:
+            words["logits_to_keep"] = keep
+        logits: torch.Tensor = self.model(input_ids=ids, use_cache=cache is not None, **words, **options).logits
         return logits[:, -keep:]
 
 
