@@ -46,6 +46,14 @@ def say_finding(*, caused: bool) -> str:
     return "caused" if caused else "not shown to be caused"
 
 
+def say_check(check: Verification) -> str:
+    """Return what a check found in one sentence: the verdict, and the nats that it rests on."""
+    rows = "these rows" if check.caused else "its rows"
+    found = f"caused by {rows}" if check.caused else say_finding(caused=False)
+    most = say_log(max(check.control_drops, default=0.0))
+    return f"{found}: masking {rows} took {say_log(check.drop)} nats from it, random rows at most {most}"
+
+
 def say_log(nats: float) -> str:
     """Return a difference of log-probs with two digits; what rounds to nothing has no sign."""
     return say_rounded(round(nats, 2) + 0.0, 2)

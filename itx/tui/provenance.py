@@ -6,15 +6,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from itx.errors import ItxError
 from itx.records import Borrowing, Mark, Span, Trace, Verdict
 from itx.tui.carried import CarriedRows
+from itx.tui.checks import Checks
 from itx.tui.growing import Growing
 from itx.tui.judging import Judgements
 from itx.tui.survey import Survey
 from itx.tui.tracer import NotWritten, Sketched, Traced, TraceFailed, TracingNote
 from itx.tui.tracing import Tracing
+
+if TYPE_CHECKING:
+    from itx.runs.verifications import Verification
 
 Reader = Callable[[str, str], "Borrowing | None"]
 """Returns what is on disk of a prompt and an author. Raises ItxError."""
@@ -39,6 +44,7 @@ class Provenance:
         """``expected``: the run names tuning data, so that borrowings may yet be written."""
         self.tracing = tracing
         self.judgements = Judgements(folder)
+        self.checks = Checks(folder)
         self.survey = Survey()
         self.carried = CarriedRows()
         self.problems: deque[tuple[str, ItxError]] = deque()
@@ -204,6 +210,14 @@ class Provenance:
             return mark.verdict if mark is not None else None
 
         return judge
+
+    def check(self, borrowing: Borrowing, span: Span) -> Verification | None:
+        """Return what ``itx verify`` found of a span; None where it was not checked, or its line cannot be used."""
+        try:
+            return self.checks.find(borrowing, span)
+        except ItxError as error:
+            self.problems.append(("What was checked could not be read", error))
+            return None
 
     # In the background
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from itx.records import Borrowing, ControlCount, Example, Neighbour, Null, Paraphrase, Response, Span, Trace
+from itx.runs.borrowings import fingerprint_response
 from itx.runs.recording import Recording
 from itx.tui.tracer import How
 from tests.support.traces import build_run, build_trace, write_run
@@ -109,6 +110,7 @@ def make_borrowing(
         raised=4 * len(borrowed),
         positions={span.start: span.id for span in borrowed},
         paraphrases=like,
+        response=fingerprint_response(response),
     )
 
 

@@ -6,14 +6,17 @@ import threading
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from itx.errors import RunError
 from itx.records import Borrowing, Example, Mark, Neighbour, Span
+from itx.runs.borrowings import fingerprint_response
 from itx.runs.marks import MarkBook
 from itx.runs.recording import Recording
+from itx.runs.verifications import Arm, Verification, append_verification
 from itx.tui.actions import ACTIONS
 from itx.tui.app import CompareApp
 from itx.tui.carried import CarriedRows
@@ -37,6 +40,7 @@ from tests.tui.test_hostile import EVIL, assert_clean
 
 SIZES = [(120, 40), (80, 24), (100, 24), (200, 50)]
 Record = Callable[..., Recording]
+ARM: dict[str, Any] = {"response_logp": -9.0, "text": "so", "says": True, "last_loss": 0.1, "seconds": 1.0}
 
 
 @pytest.fixture
@@ -124,6 +128,43 @@ async def test_the_rows_panel_shows_the_row_of_the_span_with_its_match(
         await pilot.press("k", "enter")
         await pilot.pause()
         assert app.focused is app.compare.author_pane
+
+
+async def test_what_verify_found_of_a_span_stands_with_its_rows(recording: Recording) -> None:
+    """Also where the check is made while the run is open; one of another response is none."""
+    trace = recording.trace("1")
+    response = trace.response("full")
+    borrowing = recording.borrowing("1", "full")
+    assert response is not None
+    assert borrowing is not None
+    span = borrowing.spans[0]
+    length = span.end - span.start
+
+    def make_check(first: float, made_for: str) -> Verification:
+        rest = [-0.5] * (length - 1)
+        controls = [Arm(logp=[nats, *rest], **ARM) for nats in (-1.0, -0.75, -0.5)]
+        return Verification(
+            time="2026-11-25T08:00:00Z", prompt_id="1", author="full", span=span.id, start=span.start, end=span.end,
+            text=span.text, response=made_for, chosen="all", having=1, seed=0, recorded=[-0.5, *rest],
+            unmasked=Arm(logp=[-0.5, *rest], **ARM), removed=Arm(logp=[first, *rest], **ARM), controls=controls,
+        )  # fmt: skip
+
+    async with piloted(recording, (120, 40)) as (app, pilot):
+        await pilot.press("g", "b", "enter")
+        await pilot.pause()
+        assert "masking" not in flat(screen_text(app))
+        append_verification(recording.folder, make_check(-12.75, "sha256:of another response"))
+        await pilot.press("enter", "l", "enter")
+        await pilot.pause()
+        assert "masking" not in flat(screen_text(app))
+        for first, said in (
+            (-12.75, "caused by these rows: masking these rows took 12.25 nats from it, random rows at most 0.50"),
+            (-1.25, "not shown to be caused: masking its rows took 0.75 nats from it, random rows at most 0.50"),
+        ):
+            append_verification(recording.folder, make_check(first, fingerprint_response(response)))
+            await pilot.press("enter", "g", "b", "enter")
+            await pilot.pause()
+            assert said in flat("\n".join(strip.text for strip in app.compare.rows._strips))
 
 
 async def test_boilerplate_paraphrases_and_neighbours_are_labelled(recording: Recording) -> None:

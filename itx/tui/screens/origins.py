@@ -63,7 +63,7 @@ class Origins(Commands):
             mark = judgements.find(*self._response_shown(), span) if self._exchange is not None else None
             return mark.note if mark is not None else ""
 
-        return Verdicts(judge, judge, note)
+        return Verdicts(judge, judge, note, self.session.provenance.check)
 
     def _response_shown(self) -> tuple[str, str]:
         return self._exchange.prompt_id if self._exchange is not None else "", self.author

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -20,14 +20,18 @@ from itx.tui.view import View
 from itx.tui.widgets.panel import Panel
 from itx.tui.wording import cut, flow, wrap_text
 
+if TYPE_CHECKING:
+    from itx.runs.verifications import Verification
+
 
 @dataclass(frozen=True)
 class Verdicts:
-    """A person's verdicts on what the panel shows."""
+    """A person's verdicts on what the panel shows, and what ``itx verify`` found of it."""
 
     span: Judge
     source: Callable[[Span, str], Verdict | None]
     note: Callable[[Span], str]
+    check: Callable[[Borrowing, Span], Verification | None]
 
 
 class RowsPanel(Panel):
@@ -169,6 +173,12 @@ class RowsPanel(Panel):
                     parts.append(Text("verbatim, not counted as borrowed", style=faint))
                 if span.boilerplate:
                     parts.append(Text("boilerplate", style=strong))
+                check = self.verdicts.check(self.borrowing, span) if self.borrowing is not None else None
+                if check is not None:
+                    # Most runs have none, and none should wait for what the report needs.
+                    from itx.report.checks import say_check
+
+                    parts.append(Text(say_check(check), style=strong))
                 verdict = self.verdicts.span(span)
                 if verdict is not None:
                     note = self.verdicts.note(span)
