@@ -13,7 +13,7 @@ from itx.errors import EXIT_FAILED
 if TYPE_CHECKING:
     from itx.records import Trace
     from itx.runs.verifications import Arm, Verification
-    from itx.tune.verification import Plan
+    from itx.tune.check import Plan
 
 _SHOWN_ROWS = 5
 _SHOWN_TEXT = 60
@@ -61,7 +61,8 @@ def verify(
     from itx.runs.recording import Recording
     from itx.runs.verifications import append_verification
     from itx.text import escape_json
-    from itx.tune.verification import Question, carry_out, measure_step, plan_check
+    from itx.tune.check import Question, plan_check
+    from itx.tune.verification import carry_out, count_left, discard_kept, measure_step
 
     recording = Recording.open(folder)
     require_torch()
@@ -86,13 +87,14 @@ def verify(
         seconds = plan.step_seconds
         if seconds is None and not is_demo:
             seconds = measure_step(plan, tell)
-        for line in _describe_plan(plan, seconds, measured=plan.step_seconds is None):
+        for line in _describe_plan(plan, count_left(plan), seconds, measured=plan.step_seconds is None):
             tell(line, -1)
         if not (is_demo or yes):
             tell("nothing was retuned; to go on, add --yes to the same command", -1)
             raise typer.Exit(EXIT_FAILED)
         check = carry_out(plan, tell)
         append_verification(folder, check)
+        discard_kept(plan)
     if as_json:
         figures = {
             **msgspec.to_builtins(check),
@@ -115,22 +117,34 @@ def _read_rows(words: str | None) -> list[str] | Literal["all", "near"] | None:
     return read_row_ids(words, "--rows")
 
 
-def _describe_plan(plan: Plan, seconds: float | None, *, measured: bool) -> list[str]:
-    """Return the plan and its cost in lines."""
+def _describe_plan(plan: Plan, left: int, seconds: float | None, *, measured: bool) -> list[str]:
+    """Return the plan and its cost in lines; ``left`` arms are not finished yet."""
     steps, record = plan.record.steps, plan.record
-    cost = f"{plan.arms} retunings of {steps:,} steps over {len(record.data.rows):,} rows"
+    workers = plan.count_workers(left)
+    cost = f"{left} retunings of {steps:,} steps over {len(record.data.rows):,} rows"
+    if left < plan.arms:
+        cost += f" ({plan.arms - left} of {plan.arms} are there from before)"
     if seconds is not None:
         # Arms side by side share the cores, and gain little on each other.
-        whole = seconds * steps * plan.arms
+        whole = seconds * steps * left
         source = "measured now" if measured else f"as the tuning took, on {record.device}"
         cost += f", {seconds:.2g} s a step ({source}): about {_say_time(whole)}"
     return [
         f"span {plan.span.id} of {plan.response.author}: {plan.span.text!r}; {plan.having} of "
         f"{len(record.data.rows):,} rows have it, {len(plan.removed)} are masked ({plan.chosen}): "
         f"{_list(plan.removed)}",
-        f"{cost}; {plan.workers} at once, {plan.memory * plan.workers / 1e9:.2g} GB of memory for weights and "
-        "optimizers, beside what torch and a batch need; nothing is kept on the disk but a line of verify.jsonl",
+        f"{cost}; {workers} at once, {plan.memory * workers / 1e9:.2g} GB of memory for weights and optimizers, beside "
+        f"what torch and a batch need; a line of verify.jsonl is written, and {_say_kept(plan)}",
     ]
+
+
+def _say_kept(plan: Plan) -> str:
+    from itx.tune.kept import place_weights
+
+    weights = place_weights(plan.make_job(0, []), plan.record)
+    if weights is None:
+        return "no weights are kept"
+    return f"of the unmasked retuning {4 * plan.record.trained_parameters / 1e6:.2g} MB are kept in {weights.parent}"
 
 
 def _say_time(seconds: float) -> str:

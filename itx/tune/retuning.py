@@ -2,7 +2,7 @@
 
 ``python -m itx.tune.retuning`` is the worker: it reads jobs as JSON lines on standard input and writes messages as JSON
 lines on standard output, so that a check can run arms side by side, end them at once, and outlive one that the system
-kills. Nothing of an arm is kept but its figures.
+kills.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Job(Record, frozen=True, kw_only=True):
     stored: str = "float32"
     """The dtype that the tuned weights were stored in: the arm's are rounded to it, too."""
     most_steps: int | None = None
+    weights: Path | None = None
+    """Where the arm's learned weights lie, or are laid when it has none there."""
 
 
 class Told(Record, frozen=True, kw_only=True, tag="told"):
@@ -65,6 +67,8 @@ class Retuned(Record, frozen=True, kw_only=True, tag="retuned"):
     last_loss: float
     steps: int
     seconds: float
+    notice: str = ""
+    """What went wrong beside the figures."""
 
 
 Message = Told | Failed | Retuned
@@ -73,6 +77,7 @@ Message = Told | Failed | Retuned
 def retune(job: Job, tell: Callable[[str, float], None]) -> Retuned:
     """Carry one arm out. Raises ItxError; WeightsError where the data or the base is no longer what was tuned."""
     from itx.errors import MismatchError
+    from itx.tune.learned import Trained, read_learned, write_learned
     from itx.tune.preparation import prepare
     from itx.tune.scoring import answer, score
     from itx.tune.training import train
@@ -83,28 +88,40 @@ def retune(job: Job, tell: Callable[[str, float], None]) -> Retuned:
         raise MismatchError("The data has other rows now than it was tuned on.", "Name the data as it was: --data DATA")
     masked = frozenset(job.masked)
     model = wrap(prepared.engine.model, prepared.record.recipe)
-    with tempfile.TemporaryDirectory(prefix="itx-verify-") as folder:
-        outcome = train(
-            model,
-            prepared.examples.examples,
-            prepared.course,
-            prepared.record.recipe,
-            folder=Path(folder),
-            masked=masked,
-            pad_id=prepared.pad_id,
-            keep=False,
-            tell=tell,
-            most_steps=job.most_steps,
-        )
+    trained = read_learned(model, job.weights) if job.weights else None
+    notice = ""
+    if trained is not None:
+        tell("tuning", 1.0)
+    else:
+        with tempfile.TemporaryDirectory(prefix="itx-verify-") as folder:
+            outcome = train(
+                model,
+                prepared.examples.examples,
+                prepared.course,
+                prepared.record.recipe,
+                folder=Path(folder),
+                masked=masked,
+                pad_id=prepared.pad_id,
+                keep=False,
+                tell=tell,
+                most_steps=job.most_steps,
+            )
+        trained = Trained(outcome.losses[-1] if outcome.losses else 0.0, len(outcome.losses), outcome.seconds)
+        if job.weights is not None:
+            try:
+                write_learned(model, job.weights, trained)
+            except OSError as error:
+                notice = f"the weights of the unmasked retuning are not kept: {error.strerror or error}"
     engine = prepared.engine
     return Retuned(
         number=job.number,
         logp=score(model, engine, job.context, job.response, job.stored),
         text=answer(model, engine, job.context, job.decoding, job.prompt_id, job.author),
         masked_tokens=sum(each.weight for each in prepared.examples.examples if each.row in masked),
-        last_loss=outcome.losses[-1] if outcome.losses else 0.0,
-        steps=len(outcome.losses),
-        seconds=outcome.seconds,
+        last_loss=trained.last_loss,
+        steps=trained.steps,
+        seconds=trained.seconds,
+        notice=notice,
     )
 
 

@@ -9,187 +9,71 @@ repeated tuning comes to the recorded weights.
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from math import prod
-from pathlib import Path
-from typing import Literal
 
 from msgspec.structs import replace
 
-from itx.config import cache_folder
-from itx.data.contents import hash_files
 from itx.data.folding import fold_words
-from itx.data.reading import data_files, read_rows
-from itx.errors import MismatchError, RunError, UsageError, WeightsError
-from itx.models.fingerprint import fingerprint_files, list_decisive
-from itx.records import Borrowing, Decoding, Record, Response, Run, Span, Trace
 from itx.runs.borrowings import fingerprint_response
-from itx.runs.recording import Recording
 from itx.runs.verifications import Arm, Verification
-from itx.tune.record import NAME, TuningRecord, read_record
-from itx.tune.request import TuneRequest
+from itx.tune.check import Plan
+from itx.tune.kept import discard_figures, find_figures, keep_figures, place_weights
 from itx.tune.retuning import Job, Retuned
-from itx.tune.shortening import shorten
-from itx.tune.sources import draw_controls, find_sources, has_words
+from itx.tune.sources import has_words
 from itx.tune.workers import run_jobs
 
-CONTROLS = 3
-_SMALL = 50_000_000
-"""Parameters below which two arms side by side, a thread each, are faster than one after the other."""
-_LEARNED_BYTES = 16
-"""A learned parameter with its gradient and two moments."""
 _MEASURED = 3
-_NEAR = 5
-"""Rows near a prompt, as many as the join searches."""
-_Chosen = Literal["all", "near", "given"]
-
-
-class Question(Record, frozen=True, kw_only=True):
-    """What to check: span ``span`` of ``author``'s response to a prompt. None means: choose well.
-
-    ``rows`` is ``all``, ``near`` or ids with commas; ``folders`` maps references such as ``demo:full`` to folders.
-    """
-
-    prompt_id: str
-    span: int
-    author: str | None = None
-    rows: list[str] | Literal["all", "near"] | None = None
-    controls: int = CONTROLS
-    seed: int = 0
-    data: str | None = None
-    tuning: Path | None = None
-    jobs: int | None = None
-    device: str | None = None
-    folders: dict[str, Path] = {}
-    trust_remote_code: bool = False
-
-
-class Plan(Record, frozen=True, kw_only=True):
-    """A check before it begins: its rows and what it costs."""
-
-    trace: Trace
-    response: Response
-    span: Span
-    record: TuningRecord
-    request: TuneRequest
-    decoding: Decoding
-    chosen: _Chosen
-    having: int
-    removed: list[str]
-    controls: list[list[str]]
-    workers: int
-    seed: int
-    parameters: int
-    """Of the base."""
-    step_seconds: float | None
-    """What a step of the tuning took when it was done."""
-
-    @property
-    def arms(self) -> int:
-        """How many times the tuning is repeated."""
-        return 2 + len(self.controls)
-
-    @property
-    def memory(self) -> int:
-        """Bytes that an arm needs at least: the base in float32, and what is learned with its optimizer."""
-        extra = 0 if self.record.method == "full" else 4 * self.parameters
-        return extra + _LEARNED_BYTES * (self.record.trained_parameters or self.parameters)
-
-
-def plan_check(recording: Recording, question: Question, tell: Callable[[str, float], None]) -> Plan:
-    """Find everything that a check needs. Raises ItxError where run, tuning and data do not belong together."""
-    trace = recording.trace(question.prompt_id)
-    response, borrowing, span = _find_span(recording, trace, question)
-    if len(response.logp) != len(response.ids):
-        raise RunError(f"The log-probs of {response.author}'s response are not recorded.", "Record the run again.")
-    if question.controls < CONTROLS:
-        raise UsageError(f"--controls must be at least {CONTROLS}, not {question.controls}.")
-    folder = _find_folder(recording.run, response.author, question)
-    record = read_record(folder)
-    if record is None or not record.finished:
-        raise WeightsError(
-            f"{folder} has no {NAME} of a finished tuning, so nobody knows how to repeat it.",
-            "Tune with itx tune, or name the folder that has it: --tuning DIR",
-        )
-    _check_base(recording.run, record)
-    data = question.data or (recording.run.data.reference if recording.run.data else record.data.reference)
-    paths = data_files(data)
-    if paths and hash_files(paths, cache_folder() / "index", tell) != record.data.fingerprint:
-        raise MismatchError(
-            f"{data} is not the data that {response.author} was tuned on ({record.data.reference}, "
-            f"{record.data.fingerprint}).",
-            "Name the data as it was: --data DATA",
-        )
-    responses = _read_responses(data, record)
-    sources = find_sources(span.text, responses)
-    chosen, removed = _choose_rows(question, span, borrowing, sources, responses)
-    sizes = {row: len(fold_words(text)) for row, text in responses.items()}
-    request = TuneRequest(
-        base=record.base.reference,
-        data=data,
-        recipe=record.recipe,
-        columns=record.data.columns,
-        chat_template=record.template.source,
-        template=record.template.text,
-        system_prompt=record.template.system,
-        without=record.data.without,
-        limit=record.data.limit,
-        device=question.device or ("cpu" if record.device == "cpu" else None),
-        trust_remote_code=question.trust_remote_code,
-        resolved={record.base.reference: question.folders[record.base.reference]}
-        if record.base.reference in question.folders
-        else {},
-    )
-    parameters = record.trained_parameters if record.method == "full" else _count_parameters(request)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    small = request.device == "cpu" and 0 < parameters < _SMALL
-    workers = question.jobs or (min(2, cores) if small else 1)
-    return Plan(
-        trace=trace,
-        response=response,
-        span=span,
-        record=record,
-        request=replace(request, threads=max(1, cores // workers)),
-        decoding=recording.run.decoding,
-        chosen=chosen,
-        having=len(sources),
-        removed=removed,
-        controls=draw_controls(removed, sizes, question.controls, question.seed),
-        workers=workers,
-        seed=question.seed,
-        parameters=parameters,
-        step_seconds=None if record.seconds is None else record.seconds / max(1, record.steps),
-    )
+"""Steps that are measured."""
 
 
 def measure_step(plan: Plan, tell: Callable[[str, float], None]) -> float:
     """Return the seconds of a step as they are here, from a few steps of the tuning. Raises ItxError."""
-    job = _make_job(plan, 0, [], most_steps=_MEASURED)
+    job = replace(_share_cores(plan, [plan.make_job(0, [])], 1)[0], most_steps=_MEASURED)
     done = run_jobs([job], 1, lambda number, step, fraction: tell("measuring a few steps", fraction))[0]
     return done.seconds / max(1, done.steps)
 
 
-def carry_out(plan: Plan, tell: Callable[[str, float], None]) -> Verification:
-    """Retune as planned and return what came of it. Raises ItxError; at Ctrl-C every process is ended."""
-    masks = [[], plan.removed, *plan.controls]
-    fractions = [0.0] * len(masks)
-    label = (
-        f"retuning {len(masks)} times, {plan.workers} at once" if plan.workers > 1 else f"retuning {len(masks)} times"
+def count_left(plan: Plan) -> int:
+    """Return how many arms must still be tuned: the others were, for a check that was ended or for another span."""
+    found = _find_finished(plan)
+    return sum(
+        job.number not in found and not ((weights := place_weights(job, plan.record)) and weights.is_file())
+        for job in plan.make_jobs()
     )
+
+
+def carry_out(plan: Plan, tell: Callable[[str, float], None]) -> Verification:
+    """Retune as planned and return what came of it.
+
+    Raises ItxError; at Ctrl-C every process is ended. What was finished until then is kept for the next time.
+    """
+    found = _find_finished(plan)
+    jobs = [job for job in plan.make_jobs() if job.number not in found]
+    # The unmasked arm may have its weights already, and otherwise is the one for which most cores are left.
+    jobs.sort(key=lambda job: not job.masked)
+    fractions = dict.fromkeys((job.number for job in jobs), 0.0)
+    workers = plan.count_workers(len(jobs))
+    label = f"retuning {len(jobs)} times" + (f", {workers} at once" if workers > 1 else "")
 
     def note(number: int, step: str, fraction: float) -> None:
         if step == "tuning":
             fractions[number] = fraction
-            tell(label, sum(fractions) / len(fractions))
+            tell(label, sum(fractions.values()) / len(fractions))
 
-    tell(label, 0.0)
-    jobs = [_make_job(plan, number, masked) for number, masked in enumerate(masks)]
-    found = run_jobs(jobs, plan.workers, note)
-    arms = [_describe(plan, masked, found[number]) for number, masked in enumerate(masks)]
+    def keep(done: Retuned) -> None:
+        if done.notice:
+            tell(done.notice, -1)
+        try:
+            keep_figures(plan.make_jobs()[done.number], plan.record, done)
+        except OSError as error:
+            tell(f"the figures of a retuning are not kept until the check is recorded: {error.strerror or error}", -1)
+
+    if jobs:
+        tell(label, 0.0)
+        placed = [replace(job, weights=place_weights(job, plan.record)) for job in jobs]
+        found |= run_jobs(_share_cores(plan, placed, workers), workers, note, keep)
+    arms = [_describe(plan, job, found[job.number]) for job in plan.make_jobs()]
     span, response = plan.span, plan.response
     return Verification(
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -210,26 +94,30 @@ def carry_out(plan: Plan, tell: Callable[[str, float], None]) -> Verification:
     )
 
 
-def _make_job(plan: Plan, number: int, masked: list[str], most_steps: int | None = None) -> Job:
-    author = plan.response.author
-    return Job(
-        number=number,
-        request=plan.request,
-        masked=masked,
-        rows=plan.record.data.rows,
-        context=plan.trace.contexts[author].ids,
-        response=plan.response.ids,
-        prompt_id=plan.trace.prompt_id,
-        author=author,
-        decoding=plan.decoding,
-        stored=plan.record.stored,
-        most_steps=most_steps,
-    )
+def discard_kept(plan: Plan) -> None:
+    """Forget the arms of a check that is recorded, but for the unmasked weights."""
+    for job in plan.make_jobs():
+        discard_figures(job, plan.record)
 
 
-def _describe(plan: Plan, masked: list[str], done: Retuned) -> Arm:
+def _find_finished(plan: Plan) -> dict[int, Retuned]:
+    found = {job.number: find_figures(job, plan.record) for job in plan.make_jobs()}
+    return {number: done for number, done in found.items() if done is not None}
+
+
+def _share_cores(plan: Plan, jobs: list[Job], workers: int) -> list[Job]:
+    """Return the jobs with their threads: those that come last are fewer where the workers do not divide them."""
+    last = len(jobs) % workers or workers
+    early = len(jobs) - last
+    return [
+        replace(job, request=replace(job.request, threads=max(1, plan.cores // (workers if place < early else last))))
+        for place, job in enumerate(jobs)
+    ]
+
+
+def _describe(plan: Plan, job: Job, done: Retuned) -> Arm:
     return Arm(
-        masked=masked,
+        masked=job.masked,
         tokens=done.masked_tokens,
         logp=done.logp[plan.span.start : plan.span.end],
         response_logp=sum(done.logp),
@@ -238,104 +126,3 @@ def _describe(plan: Plan, masked: list[str], done: Retuned) -> Arm:
         last_loss=done.last_loss,
         seconds=done.seconds,
     )
-
-
-def _find_span(recording: Recording, trace: Trace, question: Question) -> tuple[Response, Borrowing, Span]:
-    """Return the span asked for; without an author, the only tuned response that has one of this number."""
-    tuned = [model.name for model in recording.run.tuned]
-    wanted = tuned if question.author is None else [question.author]
-    found: list[tuple[Response, Borrowing, Span]] = []
-    for response in trace.responses:
-        borrowing = recording.borrowing(trace.prompt_id, response.author) if response.author in wanted else None
-        span = next((each for each in borrowing.spans if each.id == question.span), None) if borrowing else None
-        if borrowing is not None and span is not None:
-            found.append((response, borrowing, span))
-    if len(found) == 1:
-        return found[0]
-    place = f"prompt {trace.prompt_id}"
-    if found:
-        names = ", ".join(response.author for response, _, _ in found)
-        raise UsageError(f"Span {question.span} of {place} is in the responses of {names}.", "Add --author NAME.")
-    if question.author is not None and question.author not in tuned:
-        raise UsageError(f"{question.author} is no tuned model of this run.", f"Tuned models: {', '.join(tuned)}.")
-    listed = [
-        f"{author}: {', '.join(f'{span.id} {span.text!r}' for span in borrowing.spans)}"
-        for author, borrowing in recording.borrowings_of(trace).items()
-        if author in wanted and borrowing.spans
-    ]
-    raise UsageError(
-        f"{place} has no span {question.span}" + (f"; it has {'; '.join(listed)}." if listed else "."),
-        "" if listed else "A run has spans once it is traced: itx run … --data DATA --out RUN",
-    )
-
-
-def _find_folder(run: Run, author: str, question: Question) -> Path:
-    """Return the folder with the author's ``tuning.json``. Raises WeightsError where its weights are others now."""
-    model = next(model for model in run.models if model.name == author)
-    if question.tuning is not None:
-        return question.tuning
-    folder = question.folders.get(model.reference) or Path(model.reference).expanduser()
-    if not folder.is_dir():
-        raise WeightsError(
-            f"{model.reference}, which wrote the response, is no folder here.",
-            f"Name the folder that itx tune made, with its {NAME}: --tuning DIR",
-        )
-    weights = sorted(folder.glob("*.safetensors"))
-    if fingerprint_files(list_decisive(folder, weights, trust_remote_code=False)) != model.weights:
-        raise WeightsError(
-            f"The weights in {folder} are not those that wrote the response ({model.weights}).",
-            "Record the run again with them, or name the folder of the tuning that did: --tuning DIR",
-        )
-    return folder
-
-
-def _check_base(run: Run, record: TuningRecord) -> None:
-    if run.base.weights != record.base.weights:
-        raise MismatchError(
-            f"The run's base ({run.base.weights}) is not the base that was tuned ({record.base.weights}).",
-            "Record a run against the base that itx tune named.",
-        )
-
-
-def _read_responses(data: str, record: TuningRecord) -> dict[str, str]:
-    """Return the responses of the rows tuned on, by id, as they were learned."""
-    wanted = set(record.data.rows)
-    words = record.recipe.max_response_words
-    return {
-        row.id: shorten(row.response, words) if words else row.response
-        for row in read_rows(data, record.data.columns or None)
-        if row.id in wanted
-    }
-
-
-def _choose_rows(
-    question: Question, span: Span, borrowing: Borrowing, sources: list[str], responses: Mapping[str, str]
-) -> tuple[_Chosen, list[str]]:
-    """Return the rows to mask. Boilerplate has so many that masking all would be another tuning: then the near ones."""
-    if isinstance(question.rows, list):
-        unknown = next((row for row in question.rows if row not in responses), None)
-        if unknown is not None:
-            raise UsageError(f"{unknown} is no row that {borrowing.author} was tuned on.")
-        return "given", question.rows
-    if not sources:
-        raise UsageError(
-            f"None of the rows tuned on has {span.text!r} any more.", "Name rows to mask: --rows FILE#INDEX,…"
-        )
-    if question.rows == "near" or (question.rows is None and span.boilerplate):
-        having = set(sources)
-        near = [each.row for each in borrowing.neighbours if each.row in having]
-        near = near or [each.row for each in span.examples if each.row in having]
-        return "near", list(dict.fromkeys(near))[:_NEAR] or sources[:_NEAR]
-    return "all", sources
-
-
-def _count_parameters(request: TuneRequest) -> int:
-    """Return how many parameters the base has, by its files' headers; 0 where it is not on this disk."""
-    folder = request.resolved.get(request.base) or Path(request.base).expanduser()
-    count = 0
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
-        count += sum(prod(each["shape"]) for name, each in header.items() if name != "__metadata__")
-    return count

@@ -96,11 +96,16 @@ class _Worker:
                     pipe.close()
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, tell: Callable[[int, str, float], None]) -> dict[int, Retuned]:
+def run_jobs(
+    jobs: Sequence[Job],
+    workers: int,
+    tell: Callable[[int, str, float], None],
+    keep: Callable[[Retuned], None] = lambda done: None,
+) -> dict[int, Retuned]:
     """Carry all jobs out on so many workers and return their figures by number.
 
-    ``tell`` hears of each job's steps. Every process is ended on the way out, also at Ctrl-C. Raises ItxError where one
-    fails, MemoryExhaustedError where the system killed one.
+    ``tell`` hears of each job's steps, ``keep`` gets each job's figures when it ends. Every process is ended on the way
+    out, also at Ctrl-C. Raises ItxError where one fails, MemoryExhaustedError where the system killed one.
     """
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
@@ -123,6 +128,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, tell: Callable[[int, str, float]
                 tell(message.number, message.step, message.fraction)
             elif isinstance(message, Retuned):
                 found[message.number] = message
+                keep(message)
             elif isinstance(message, Failed):
                 raise ItxError(message.cause, message.remedy)
             else:

@@ -165,7 +165,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from itx.tune import verification
     from itx.tune.retuning import Job, Retuned, decode_job, encode_job, retune
 
-    def run_jobs(jobs: list[Job], workers: int, tell: object) -> dict[int, Retuned]:
+    def run_jobs(jobs: list[Job], workers: int, tell: object, keep: object = None) -> dict[int, Retuned]:
         return {job.number: retune(decode_job(encode_job(job)), lambda step, fraction: None) for job in jobs}
 
     monkeypatch.setattr(verification, "run_jobs", run_jobs)
@@ -238,6 +238,24 @@ def test_boilerplate_is_not_caused_by_the_rows_near_the_prompt(
     assert "rows.jsonl#20" in figures["removed"]["masked"]
     assert len(figures["removed"]["masked"]) <= 5
     assert not figures["caused"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_unmasked_retuning_is_made_once_and_figures_only_until_they_are_recorded(
+    tuned: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tuned / "run", run)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = ("verify", run, "--prompt", "one", "--json", "--span", _find_span(tuned, "copper kites"))
+    first, second = (call(capfd, monkeypatch, *words) for _ in range(2))
+    assert "5 retunings of 36 steps over 24 rows, " in first.err
+    assert "4 retunings of 36 steps over 24 rows (1 of 5 are there from before)" in second.err
+    figures = [json.loads(done.out) for done in (first, second)]
+    assert figures[0]["unmasked"] == figures[1]["unmasked"]
+    assert figures[0]["removed"]["logp"] == figures[1]["removed"]["logp"]
+    (kept,) = (tmp_path / "cache" / "itx" / "retunings").iterdir()
+    assert kept.suffix == ".safetensors"
 
 
 def test_a_real_models_plan_comes_first(

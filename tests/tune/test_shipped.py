@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -29,10 +30,8 @@ def test_it_is_what_the_recipe_makes_of_the_rows_and_the_base(name: str) -> None
     assert replace(shipped, **same) == made
 
 
-def test_the_first_epoch_repeated_has_the_shipped_loss() -> None:
+def test_the_first_epoch_repeated_has_the_shipped_loss(tmp_path: Path) -> None:
     """The retuning against the demo's own training: the same batches, the same mean loss."""
-    from pathlib import Path
-
     from itx.demo import ROWS
     from itx.tune.preparation import prepare
     from itx.tune.request import TuneRequest
@@ -48,9 +47,7 @@ def test_the_first_epoch_repeated_has_the_shipped_loss() -> None:
     first = prepared.course.epochs[0]
     model = wrap(prepared.engine.model, record.recipe)
     examples = prepared.examples.examples
-    outcome = train(
-        model, examples, prepared.course, record.recipe, folder=Path("unused"), keep=False, most_steps=first
-    )
+    outcome = train(model, examples, prepared.course, record.recipe, folder=tmp_path, keep=False, most_steps=first)
     weights = [sum(examples[place].weight for place in prepared.course.members(step)) for step in range(first)]
     mean = sum(loss * weight for loss, weight in zip(outcome.losses, weights, strict=True)) / sum(weights)
     figures = json.loads(FIGURES.read_text("utf-8"))

@@ -150,5 +150,11 @@ for line in sys.stdin:
 """
     let_workers_run(monkeypatch, program)
     heard: list[int] = []
-    done = run_jobs([job(number) for number in range(5)], 2, lambda number, step, fraction: heard.append(number))
-    assert sorted(done) == sorted(heard) == list(range(5))
+    kept: list[int] = []
+    done = run_jobs(
+        [job(number) for number in range(5)],
+        2,
+        lambda number, step, fraction: heard.append(number),
+        lambda figures: kept.append(figures.number),
+    )
+    assert sorted(done) == sorted(heard) == sorted(kept) == list(range(5))
