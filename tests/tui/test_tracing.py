@@ -285,7 +285,7 @@ def test_borrowings_that_are_made_here_are_such_as_a_run_takes(tmp_path: Path) -
             writer.append(make_borrowing("1", response), response)
     found = Recording.open(tmp_path / "run").borrowing("1", "full")
     assert found is not None
-    assert msgspec.structs.replace(found, response=None) == make_borrowing("1", trace.responses[1])
+    assert found == make_borrowing("1", trace.responses[1])
 
 
 def test_what_is_queued_is_traced_on_leaving_even_where_nobody_took_the_notes() -> None:
@@ -317,7 +317,8 @@ async def test_a_response_that_cannot_be_traced_says_why(tmp_path: Path) -> None
 async def test_a_failure_that_comes_when_all_is_drawn_is_drawn(tmp_path: Path) -> None:
     tracer = FakeTracer(gate=threading.Event(), error=InputError("The index is gone.", "itx index rows.jsonl"))
     async with piloted(traced_source(tmp_path / "run", tracer, prompts=("one",)), (120, 40)) as (app, pilot):
-        await until(pilot, lambda: "Being traced." in panel_text(app))
+        # The rows near the prompt may have been found meanwhile: then they are shown, and not that it is being traced.
+        await until(pilot, lambda: app.compare.exchange is not None and app.compare.exchange.trace is not None)
         await pilot.pause(0.5)  # what else is drawn at the end of an answer is drawn by then
         tracer.gate.set()
         await until(pilot, lambda: "This response could not be traced: The index is gone." in panel_text(app))

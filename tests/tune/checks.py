@@ -31,7 +31,9 @@ def make_record(**changes: Any) -> TuningRecord:
 def make_plan(**changes: Any) -> Plan:
     """Return a check of two tokens, with three controls, on two cores."""
     words: dict[str, Any] = {
-        "trace": Trace(prompt_id="one", prompt="p", contexts={"full": Context(ids=[1, 2], text="p")}, responses=[RESPONSE]),
+        "trace": Trace(
+            prompt_id="one", prompt="p", contexts={"full": Context(ids=[1, 2], text="p")}, responses=[RESPONSE]
+        ),
         "response": RESPONSE,
         "span": Span(id=2, start=1, end=3, text="it goes", rows=1),
         "record": make_record(),
