@@ -84,9 +84,8 @@ def verify(
     with show_progress() as tell:
         plan = plan_check(recording, question, tell)
         is_demo = plan.record.base.reference.startswith("demo:")
-        seconds = plan.step_seconds
-        if seconds is None and not is_demo:
-            seconds = measure_step(plan, tell)
+        # The demo's weights were made by a loop of their own, and are tuned again without being asked.
+        seconds = None if is_demo else plan.step_seconds or measure_step(plan, tell)
         for line in _describe_plan(plan, count_left(plan), seconds, measured=plan.step_seconds is None):
             tell(line, -1)
         if not (is_demo or yes):

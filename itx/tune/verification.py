@@ -54,7 +54,7 @@ def carry_out(plan: Plan, tell: Callable[[str, float], None]) -> Verification:
     jobs.sort(key=lambda job: not job.masked)
     fractions = dict.fromkeys((job.number for job in jobs), 0.0)
     workers = plan.count_workers(len(jobs))
-    label = f"retuning {len(jobs)} times" + (f", {workers} at once" if workers > 1 else "")
+    label = f"{count_left(plan)} of {plan.arms} retunings" + (f", {workers} at once" if workers > 1 else "")
 
     def note(number: int, step: str, fraction: float) -> None:
         if step == "tuning":

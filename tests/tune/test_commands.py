@@ -249,7 +249,7 @@ def test_the_unmasked_retuning_is_made_once_and_figures_only_until_they_are_reco
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words = ("verify", run, "--prompt", "one", "--json", "--span", _find_span(tuned, "copper kites"))
     first, second = (call(capfd, monkeypatch, *words) for _ in range(2))
-    assert "5 retunings of 36 steps over 24 rows, " in first.err
+    assert "5 retunings of 36 steps over 24 rows;" in first.err
     assert "4 retunings of 36 steps over 24 rows (1 of 5 are there from before)" in second.err
     figures = [json.loads(done.out) for done in (first, second)]
     assert figures[0]["unmasked"] == figures[1]["unmasked"]
