@@ -13,6 +13,7 @@ from itx.models.contract import Rows
 from itx.models.torch.adapter import find_embeddings
 from itx.models.torch.arithmetic import TorchArithmetic
 from itx.models.torch.batch import TorchBatch
+from itx.models.torch.heap import hold_freed_memory
 from itx.models.torch.memory import memory_watched
 from itx.models.torch.placement import name_dtype
 from itx.models.torch.vocabulary import HuggingFaceVocabulary
@@ -69,6 +70,8 @@ class TorchEngine:
         self.device = str(parameter.device)
         self.arithmetic = TorchArithmetic(parameter.device)
         on_host = parameter.device.type == "cpu"
+        if on_host:
+            hold_freed_memory()
         self.chunk = _HOST_CHUNK if on_host else max(1, min(_DEVICE_CHUNK, _DEVICE_LOGITS // self.vocab_size))
         elements = _HOST_BLOCK if on_host else _DEVICE_BLOCK
         self.block = max(self.chunk, elements // self.vocab_size)
