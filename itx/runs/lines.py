@@ -59,12 +59,21 @@ def decode(decoder: msgspec.json.Decoder[Shape], raw: bytes) -> Shape:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
-    except msgspec.DecodeError as error:
-        raise ValueError(f"not valid JSON ({error})") from error
-    except UnicodeDecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Which of the two bytes that are no UTF-8 raise depends on msgspec's version.
+        if _is_utf8(raw):
+            raise ValueError(f"not valid JSON ({error})") from error
         raise ValueError("not valid UTF-8") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def refuse_line(folder: Path, line: int, reason: str) -> RunError:
