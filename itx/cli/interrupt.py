@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ from typing import Self
 class Interrupt:
     """Asks for a stop at the first Ctrl-C (or SIGTERM, SIGHUP), and calls ``tell``; a second Ctrl-C stops at once.
 
-    Until ``patient`` is set there is nothing to keep, and the first one stops at once.
+    Until ``patient`` is set there is nothing to keep, and the first one stops at once. ``tell`` is called in a thread
+    of its own: a signal may come in the middle of a line to the very stream that ``tell`` writes to, and Python's
+    streams refuse a second write there.
     """
 
     def __init__(self, tell: Callable[[], None]) -> None:
@@ -30,7 +34,10 @@ class Interrupt:
             raise KeyboardInterrupt
         if not self.asked:
             self.asked = True
-            self._tell()
+            # Takes no lock, as starting a threading.Thread does, which the code below this handler may hold. Where the
+            # system gives no thread, the stop is told when it is done.
+            with contextlib.suppress(RuntimeError):
+                _thread.start_new_thread(self._tell, ())
 
     @contextmanager
     def listening(self) -> Iterator[Self]:
