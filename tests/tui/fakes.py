@@ -47,6 +47,8 @@ class FakeComparer:
     chunk: int = 32
     gate: threading.Event | None = None
     """Where given, a prompt waits for it after its first chunk."""
+    steps: threading.Semaphore | None = None
+    """Where given, every chunk is followed by a wait until it is released once more."""
     asked: list[str] = field(default_factory=list)
     fail_on: dict[str, Exception] = field(default_factory=dict)
     never: threading.Event = field(default_factory=threading.Event)
@@ -88,6 +90,8 @@ class FakeComparer:
                 scored = position + 1
                 while self.gate is not None and not self.gate.is_set() and not cancel():
                     self.gate.wait(0.01)
+                while self.steps is not None and not self.steps.acquire(timeout=0.01) and not cancel():
+                    pass
         else:
             return len(response.ids)
         if scored < position:

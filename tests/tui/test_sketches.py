@@ -181,19 +181,24 @@ async def test_rows_near_a_prompt_are_seen_before_there_is_an_answer(tmp_path: P
 
 async def test_the_row_that_is_read_stays_while_the_answer_grows(tmp_path: Path) -> None:
     tracer = FakeTracer()
-    comparer = FakeComparer(build_run(), make_traces(3), chunk=8, pause=0.03)
+    steps = threading.Semaphore(0)
+    comparer = FakeComparer(build_run(), make_traces(3), chunk=8, steps=steps)
     source = live_source(tmp_path / "run", comparer, ("one",))
     source = Live(loader=source.loader, folder=source.folder, prompts=source.prompts, tracer=lambda tell: tracer)
     async with piloted(source, (120, 40)) as (app, pilot):
+        rows = app.compare.rows
         await until(pilot, lambda: "near 1:" in panel_text(app))
+        await until(pilot, lambda: rows.borrowing is not None and rows.borrowing.author == "full")
         await pilot.press("tab", "tab", "tab", "j", "j")
         await pilot.pause()
-        rows = app.compare.rows
         wanted = list(ROWS)[2]
         first = rows.borrowing
         assert rows.source is not None
         assert rows.source.row == wanted
+        steps.release()
         await until(pilot, lambda: rows.borrowing is not first)
+        assert rows.source.row == wanted
+        steps.release()
         await until(pilot, lambda: rows.borrowing is not None and bool(rows.borrowing.spans))
         assert app.session.items[0].status == "running"
         assert rows.source.row == wanted
