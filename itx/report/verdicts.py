@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itx.records import Run
 from itx.report.cells import cut, wrap
-from itx.report.claims import LEVEL, Claim, Claims
+from itx.report.claims import LEVEL, MOST_DRAWS, Claim, Claims
 from itx.report.overview import lay_table
 from itx.report.parts import Quoted, Table
 from itx.report.wording import ABSENT
@@ -19,7 +19,8 @@ def write_claims(run: Run, claims: Claims, width: int) -> str:
     lines = wrap("The paper's statements, measured on this run", width)
     lines += wrap(
         "Ghosh et al. 2024; LoRA is their LFT, full tuning their SFT. 95 % intervals resample prompts (! fewer than "
-        f"30). A statement holds beyond its margin, and does not hold short of it, at p ≤ {LEVEL:g} after Holm's "
+        f"30); for the sake of p here up to {MOST_DRAWS:,} times, so that an end may differ by some tenths from the "
+        f"report's. A statement holds beyond its margin, and does not hold short of it, at p ≤ {LEVEL:g} after Holm's "
         f"correction over the {claims.compared} measurements of the table. Own path: each model's own responses, "
         "scored by base. Shared path: base's responses, scored by the tuned models.",
         width,
