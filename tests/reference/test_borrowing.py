@@ -11,7 +11,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,16 +54,25 @@ def ask_everything() -> list[Prompt]:
     return asked
 
 
-def ask(authors: dict[str, Path], prompts: list[Prompt], by: dict[str, Model]) -> tuple[Run, list[Trace]]:
-    """Return the greedy answers of the models ``by``, generated in batches (faster), scored by base and ``authors``."""
+def ask(
+    authors: dict[str, Path],
+    prompts: list[Prompt],
+    by: dict[str, Model],
+    wanted: Callable[[Prompt, str], bool] = lambda prompt, text: True,
+) -> tuple[Run, list[Trace]]:
+    """Return the greedy answers of the models ``by``, scored by base and ``authors``.
+
+    Both in batches, which is faster. A prompt is left out where no answer to it is ``wanted``.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder("base"))
     slots = [Slot(entity="", relation="", question=prompt.prompt, value="") for prompt in prompts]
     answers = {name: answer_slots(model, tokenizer, slots) for name, model in by.items()}
     given = [
         replace(prompt, given=[GivenResponse(author=name, text=texts[place]) for name, texts in answers.items()])
         for place, prompt in enumerate(prompts)
+        if any(wanted(prompt, texts[place]) for texts in answers.values())
     ]
-    return compare(folder("base"), dict(authors), given)
+    return compare(folder("base"), dict(authors), given, batch=16)
 
 
 class Emitted(NamedTuple):
@@ -190,7 +199,10 @@ def planted(index: Index) -> list[Emitted]:
     """The planted rows' values that the full tuning emits."""
     asked = plant()
     _, traces = ask(
-        {"full": folder("full")}, [prompt for prompt, _, _ in asked.values()], {"full": load_base(folder("full"))}
+        {"full": folder("full")},
+        [prompt for prompt, _, _ in asked.values()],
+        {"full": load_base(folder("full"))},
+        lambda prompt, text: any(value in text for value in asked[prompt.id][2]),
     )
     joiner = Joiner(index)
     found = []
@@ -198,9 +210,8 @@ def planted(index: Index) -> list[Emitted]:
         response = trace.response("full")
         assert response is not None
         _, row, values = asked[trace.prompt_id]
-        if any(value in response.text for value in values):
-            borrowing = joiner.borrow(trace, response)
-            found += [find_value(value, [row], trace, response, borrowing) for value in values]
+        borrowing = joiner.borrow(trace, response)
+        found += [find_value(value, [row], trace, response, borrowing) for value in values]
     return [each for each in found if each is not None]
 
 
