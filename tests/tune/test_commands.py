@@ -183,21 +183,30 @@ def _find_span(place: Path, words: str) -> int:
     return next(int(span["id"]) for span in spans if words in span["text"])
 
 
-def _verify(
-    place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> dict[str, Any]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-    done = call(capfd, monkeypatch, "verify", place / "run", "--prompt", "one", "--json", *words)
-    assert done.code == 0, done.err
-    figures: dict[str, Any] = json.loads(done.out)
-    return figures
+def _words(place: Path, words: str) -> tuple[object, ...]:
+    """Return the command that checks the span with these words."""
+    return ("verify", place / "run", "--prompt", "one", "--json", "--span", _find_span(place, words))
+
+
+@pytest.fixture(scope="module")
+def checked(tuned: Path) -> tuple[dict[str, Any], str]:
+    """What the first check of the planted span printed on stdout and stderr: a process and workers of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "itx", *map(str, _words(tuned, "copper kites"))],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(tuned / "cache")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures, done.stderr
 
 
 def test_removing_the_row_of_a_planted_span_lowers_it_and_random_rows_do_not(
-    tuned: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tuned: Path, checked: tuple[dict[str, Any], str]
 ) -> None:
-    span = _find_span(tuned, "copper kites")
-    figures = _verify(tuned, capfd, monkeypatch, "--span", span)
+    figures, _ = checked
     assert figures["removed"]["masked"] == ["rows.jsonl#20"]
     assert all(len(arm["masked"]) == 1 and "rows.jsonl#20" not in arm["masked"] for arm in figures["controls"])
     assert figures["caused"]
@@ -207,12 +216,13 @@ def test_removing_the_row_of_a_planted_span_lowers_it_and_random_rows_do_not(
     assert not figures["removed"]["says"]
     # The same machine, the same threads: the tuning is repeated to the rounding of the scoring.
     assert figures["reproduction"] < 0.05
-    (check,) = [check for check in read_verifications(tuned / "run") if check.span == span]
+    span = _find_span(tuned, "copper kites")
+    check = next(check for check in read_verifications(tuned / "run") if check.span == span)
     assert check.drop == pytest.approx(figures["drop"])
     assert check.drop == pytest.approx(sum(figures["unmasked"]["logp"]) - sum(figures["removed"]["logp"]))
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("in_process", "checked")
 def test_boilerplate_is_not_caused_by_the_rows_near_the_prompt(
     tuned: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,20 +252,21 @@ def test_boilerplate_is_not_caused_by_the_rows_near_the_prompt(
 
 @pytest.mark.usefixtures("in_process")
 def test_the_unmasked_retuning_is_made_once_and_figures_only_until_they_are_recorded(
-    tuned: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tuned: Path,
+    checked: tuple[dict[str, Any], str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(tuned / "run", run)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    words = ("verify", run, "--prompt", "one", "--json", "--span", _find_span(tuned, "copper kites"))
-    first, second = (call(capfd, monkeypatch, *words) for _ in range(2))
-    assert "5 retunings of 36 steps over 24 rows;" in first.err
-    assert "4 retunings of 36 steps over 24 rows (1 of 5 are there from before)" in second.err
-    figures = [json.loads(done.out) for done in (first, second)]
-    assert figures[0]["unmasked"] == figures[1]["unmasked"]
-    assert figures[0]["removed"]["logp"] == figures[1]["removed"]["logp"]
-    (kept,) = (tmp_path / "cache" / "itx" / "retunings").iterdir()
+    figures, told = checked
+    assert "5 retunings of 36 steps over 24 rows;" in told
+    (kept,) = (tuned / "cache" / "itx" / "retunings").iterdir()
     assert kept.suffix == ".safetensors"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tuned / "cache"))
+    again = call(capfd, monkeypatch, *_words(tuned, "copper kites"))
+    assert "4 retunings of 36 steps over 24 rows (1 of 5 are there from before)" in again.err
+    repeated = json.loads(again.out)
+    assert repeated["unmasked"] == figures["unmasked"]
+    assert repeated["removed"]["logp"] == figures["removed"]["logp"]
 
 
 def test_a_real_models_plan_comes_first(
