@@ -71,11 +71,15 @@ class Desk:
 
     @property
     def _holds_still(self) -> bool:
-        return bool(getattr(self._app, "leaving", False)) or frames_are_waiting(self._app)
+        """Whether nothing is drawn now: the app leaves, has closed its screens (timers tick on), or frames wait."""
+        leaves = bool(getattr(self._app, "leaving", False)) or not self._app.is_running
+        return leaves or frames_are_waiting(self._app)
 
     # A recorded run
 
     def _scan(self) -> None:
+        if not self._app.is_running:
+            return
         assert isinstance(self.session, RecordedSession)
         try:
             news = self.session.scan()

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from itx.compare.events import Cancel, Event
+from itx.compare.events import Cancel, Event, Loading
 from itx.errors import InputError
 from itx.records import Borrowing, Prompt, Response, Trace
 from itx.runs.recording import Recording
@@ -166,6 +166,21 @@ async def test_a_slow_tracer_delays_no_token(tmp_path: Path) -> None:
         tracer.sketch_gate.set()
         tracer.gate.set()
         await until(pilot, lambda: len(lines_of(source.folder)) == 4)
+
+
+async def test_what_is_told_while_the_screens_close_is_not_drawn(tmp_path: Path) -> None:
+    """Timers tick on after the last screen is gone."""
+    source, gate = gated_source(tmp_path / "run", FakeTracer())
+    async with piloted(source, (120, 40)) as (app, pilot):
+        gate.set()
+        await until(pilot, lambda: app.session.items[0].status == "done")
+        desk = app.desk
+    tracing = desk.session.provenance.tracing
+    assert tracing is not None
+    assert not app.screen_stack
+    tracing.notes.append(Loading(what="tuning data"))
+    desk._take_sources()
+    desk._take_notes()
 
 
 async def test_rows_near_a_prompt_are_seen_before_there_is_an_answer(tmp_path: Path) -> None:
