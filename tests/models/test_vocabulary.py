@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,70 @@ def test_loading_reads_the_file_and_its_fingerprint(tmp_path: Path) -> None:
     digest = hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest()
     assert vocabulary.fingerprint == f"sha256:{digest}"
     assert read_template(tmp_path) == TEMPLATE
+
+
+def save_twice(place: Path) -> tuple[Path, Path]:
+    """Save one tokenizer into a base's folder and a tuning's."""
+    folders = place / "base", place / "tuned"
+    for folder in folders:
+        build_tokenizer().save_pretrained(folder)
+        (folder / "config.json").write_text('{"model_type": "llama"}')
+    return folders
+
+
+def change(folder: Path, name: str, **settings: object) -> None:
+    file = folder / name
+    found = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(found | settings))
+
+
+def test_the_same_files_are_loaded_once_whatever_template_lies_beside_them(tmp_path: Path) -> None:
+    base, tuned = save_twice(tmp_path)
+    change(tuned, "tokenizer_config.json", chat_template="{{ messages }}", padding_side="left")
+    (tuned / "chat_template.jinja").write_text("{{ messages }}")
+    change(tuned, "config.json", transformers_version="4.30.0")
+    first = load_vocabulary(base, trust_remote_code=False)
+    assert load_vocabulary(tuned, trust_remote_code=False) is first
+    assert read_template(tuned) != read_template(base)
+    # An adapter has no config: it reads as the model does that it is for, unless it is for none that is known.
+    (tuned / "config.json").unlink()
+    assert load_vocabulary(tuned, trust_remote_code=False, base=base) is first
+    assert load_vocabulary(tuned, trust_remote_code=False) is not first
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("tokenizer_config.json", {"pad_token": "<s>"}),
+        ("tokenizer_config.json", {"fix_mistral_regex": True}),
+        ("config.json", {"model_type": "gemma"}),
+        ("special_tokens_map.json", {"eos_token": "<s>"}),
+    ],
+)
+def test_what_differs_is_loaded_by_itself(tmp_path: Path, name: str, settings: dict[str, object]) -> None:
+    base, tuned = save_twice(tmp_path)
+    change(tuned, name, **settings)
+    first = load_vocabulary(base, trust_remote_code=False)
+    assert load_vocabulary(tuned, trust_remote_code=False) is not first
+    assert load_vocabulary(base, trust_remote_code=True) is not first
+
+
+def test_a_word_more_in_the_tokenizers_file_is_another_vocabulary(tmp_path: Path) -> None:
+    base, tuned = save_twice(tmp_path)
+    more = build_tokenizer()
+    more.add_tokens(["<more>"])
+    more.save_pretrained(tuned)
+    first, second = (load_vocabulary(folder, trust_remote_code=False) for folder in (base, tuned))
+    assert second.size == first.size + 1
+
+
+def test_nothing_is_kept_of_a_vocabulary_that_nobody_uses(tmp_path: Path) -> None:
+    base, _ = save_twice(tmp_path)
+    vocabulary = load_vocabulary(base, trust_remote_code=False)
+    seen = weakref.ref(vocabulary)
+    del vocabulary
+    gc.collect()
+    assert seen() is None
 
 
 def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:

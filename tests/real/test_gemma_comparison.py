@@ -36,12 +36,12 @@ def models(trio: Trio) -> dict[str, Callable[[], PreTrainedModel]]:
 
 
 def test_every_figure_of_the_trio_agrees(gemma_trio: Trio) -> None:
-    """In chunks of 48 and of 5, the adapter on shared weights and merged into a checkpoint of its own.
+    """Two prompts together in chunks of 48, and one alone in chunks of 5; the adapter is on shared weights.
 
     In float64: all that the loop, the caches and the reduction could do wrong would show, and rounding does not.
     """
     tuned: dict[str, Path | str] = {"lora": gemma_trio.lora, "full": gemma_trio.full}
-    _, traces = compare(gemma_trio.base, tuned, ASKED, length=40, dtype="float64")
+    _, traces = compare(gemma_trio.base, tuned, ASKED, length=40, dtype="float64", batch=2)
     _, again = compare(gemma_trio.base, tuned, ASKED[:1], length=12, chunk=5, dtype="float64")
     assert oracle.check_traces([*traces, *again], models(gemma_trio)) > 200
 

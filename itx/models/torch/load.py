@@ -41,6 +41,7 @@ class TorchLoader:
         self._options = options
         self._tell = tell
         self._base: TorchEngine | None = None
+        self._base_folder: Path | None = None
         self.warnings: list[str] = []
         _silence()
         if options.threads:
@@ -71,7 +72,7 @@ class TorchLoader:
                 stopped.set()
         self._tell(f"loading {reference.name}", size, size)
         if self._base is None:
-            self._base = engine
+            self._base, self._base_folder = engine, folder
         return engine
 
     def _load_checkpoint(self, reference: Reference, folder: Path) -> TorchEngine:
@@ -141,7 +142,8 @@ class TorchLoader:
         self._warn_of_other_base(reference, folder, base)
         vocabulary = base.vocabulary
         if has_tokenizer(folder):
-            vocabulary = load_vocabulary(folder, trust_remote_code=self._options.trust_remote_code)
+            trust = self._options.trust_remote_code
+            vocabulary = load_vocabulary(folder, trust_remote_code=trust, base=self._base_folder)
         return TorchEngine(
             model,
             vocabulary,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -18,6 +19,13 @@ from itx.models.torch.advice import advise, first_line
 
 _SETTINGS = "tokenizer_config.json"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+_MORE_FILES = ("merges.txt", "sentencepiece.bpe.model", "added_tokens.json", "special_tokens_map.json", "tekken.json")
+_IDLE = ("chat_template", "is_local", "local_files_only", "padding_side", "truncation_side", "model_max_length")
+"""Settings that say nothing of what ids and texts mean here: the chat template is read by itself, nothing is padded."""
+_DECISIVE = ("model_type", "model_name", "tokenizer_class")
+"""What of a model's config decides how transformers reads a tokenizer's files."""
+_shared: WeakValueDictionary[str, HuggingFaceVocabulary] = WeakValueDictionary()
+"""Vocabularies in use, by all that decides them."""
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -28,22 +36,32 @@ def has_tokenizer(folder: Path) -> bool:
     return isinstance(brought, dict) and "AutoTokenizer" in brought
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
-    """Return what ``tokenizer_config.json`` says; nothing where there is none that can be read."""
+def _read_settings(folder: Path, name: str = _SETTINGS) -> dict[str, Any]:
+    """Return what ``tokenizer_config.json`` says, or another file; nothing where there is none that can be read."""
     try:
-        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        settings = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return settings if isinstance(settings, dict) else {}
 
 
-def load_vocabulary(folder: Path, *, trust_remote_code: bool) -> HuggingFaceVocabulary:
-    """Load the tokenizer of a local folder. Raises WeightsError where it has none that can be read."""
+def load_vocabulary(folder: Path, *, trust_remote_code: bool, base: Path | None = None) -> HuggingFaceVocabulary:
+    """Load the tokenizer of a local folder. Raises WeightsError where it has none that can be read.
+
+    What a base and its tunings have in common is loaded once: where all of a folder's files are those of a vocabulary
+    that is in use, to the byte, it is that one. ``base`` is the folder of the model that an adapter is for; an adapter
+    has no config of a model.
+    """
     if not has_tokenizer(folder):
         raise WeightsError(
             f"{folder} holds no tokenizer.",
             "Copy tokenizer.json and tokenizer_config.json of the model it was made from into it.",
         )
+    keys = [] if trust_remote_code else _list_keys(folder, base)
+    for key in keys:
+        found = _shared.get(key)
+        if found is not None:
+            return found
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     except MemoryError:
@@ -54,7 +72,34 @@ def load_vocabulary(folder: Path, *, trust_remote_code: bool) -> HuggingFaceVoca
         ) from error
     name = next((name for name in _TOKENIZER_FILES if (folder / name).is_file()), _SETTINGS)
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    return HuggingFaceVocabulary(tokenizer, f"sha256:{digest}")
+    vocabulary = HuggingFaceVocabulary(tokenizer, f"sha256:{digest}")
+    if keys:
+        _shared[keys[-1]] = vocabulary
+    return vocabulary
+
+
+def _list_keys(folder: Path, base: Path | None) -> list[str]:
+    """Return digests of all that decides how the folder's tokenizer reads: with its base's config, and with its own.
+
+    None where more decides: code, or the version that saved it.
+    """
+    settings = _read_settings(folder)
+    if not (folder / "tokenizer.json").is_file() or "auto_map" in settings or "fix_mistral_regex" in settings:
+        return []
+    digest = hashlib.sha256()
+    for name in (*_TOKENIZER_FILES, *_MORE_FILES):
+        file = folder / name
+        digest.update(hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"-")
+    said = {name: value for name, value in settings.items() if name not in _IDLE}
+    digest.update(json.dumps(said, sort_keys=True).encode())
+    keys = []
+    for place in (base, folder):
+        if place is not None:
+            config = _read_settings(place, "config.json")
+            whole = digest.copy()
+            whole.update(json.dumps([config.get(name) for name in _DECISIVE]).encode())
+            keys.append(whole.hexdigest())
+    return keys
 
 
 def read_template(folder: Path) -> str | None:
