@@ -3,8 +3,8 @@
 Tests run in three processes (``-n 3``; some wait), so each computes with one thread; those of a file stay together
 and share what it loads. On a CI the examples of hypothesis are the same each time; by hand they differ.
 
-A command takes as many threads as there are cores. Where three processes do so, OpenMP's threads spend their time in
-waiting for each other at full speed: here they sleep while they wait, and a test begins with one thread again.
+Some commands take as many threads as there are cores. Where three processes do so, OpenMP's threads spend their time
+waiting for each other at full speed: here they sleep while they wait, and each test begins with one thread.
 """
 
 from __future__ import annotations
