@@ -99,7 +99,7 @@ def test_the_reduction_of_real_logits_is_exact(gemma_trio: Trio) -> None:
 
 def test_the_base_agrees_with_itself_past_its_window(gemma_base: Path, record_property: pytest.RecordProperty) -> None:
     """Across the sliding window of 512: chunks against single tokens; in float32, and in bfloat16 as measured."""
-    long = " ".join(line["prompt"] + " " + line["reference"] for line in LINES)
+    long = " ".join(line["prompt"] + " " + line["reference"] for line in LINES[:14])
     asked = [*ASKED, Prompt(id="long", prompt=long)]
     _, traces = compare(gemma_base, {"same": gemma_base}, asked, length=32, chat_template="alpaca", authors="tuned")
     assert len(traces[-1].contexts["base"].ids) > 520
