@@ -72,7 +72,7 @@ def check_tokenizers(base: Reader, tuned: Reader, align: str) -> list[Finding]:
     """
     mine, theirs = base.vocabulary, tuned.vocabulary
     if mine is theirs:
-        return [passed("tokenizer", tuned.name, "It reads text by base's own tokenizer, or by the same to the byte.")]
+        return [passed("tokenizer", tuned.name, "Its tokenizer is base's own, or the same to the byte.")]
 
     def look() -> list[str]:
         compare_texts(mine, theirs, tuned.name)
