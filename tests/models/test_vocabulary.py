@@ -210,6 +210,18 @@ def test_what_differs_is_loaded_by_itself(tmp_path: Path, name: str, settings: d
     assert load_vocabulary(base, trust_remote_code=True) is not first
 
 
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])
+def test_settings_that_cannot_be_read_are_none_in_common(tmp_path: Path, name: str) -> None:
+    """A folder with torn settings is not taken for one without any."""
+    base, tuned = save_twice(tmp_path)
+    (base / name).unlink()
+    (tuned / name).write_text("{")
+    first = load_vocabulary(base, trust_remote_code=False)
+    assert first.size
+    with pytest.raises(WeightsError, match=name):
+        load_vocabulary(tuned, trust_remote_code=False)
+
+
 def test_a_word_more_in_the_tokenizers_file_is_another_vocabulary(tmp_path: Path) -> None:
     base, tuned = save_twice(tmp_path)
     more = build_tokenizer()

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from itx.errors import WeightsError
+from itx.models.beside import read_object
 from itx.models.contract import Decoder
 from itx.models.spelling import BytesDecoder, name_bytes, spell_bytes
 from itx.models.torch.advice import advise, first_line
@@ -36,10 +37,10 @@ def has_tokenizer(folder: Path) -> bool:
     return isinstance(brought, dict) and "AutoTokenizer" in brought
 
 
-def _read_settings(folder: Path, name: str = _SETTINGS) -> dict[str, Any]:
-    """Return what ``tokenizer_config.json`` says, or another file; nothing where there is none that can be read."""
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Return what ``tokenizer_config.json`` says; nothing where there is none that can be read."""
     try:
-        settings = json.loads((folder / name).read_text(encoding="utf-8"))
+        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return settings if isinstance(settings, dict) else {}
@@ -57,49 +58,48 @@ def load_vocabulary(folder: Path, *, trust_remote_code: bool, base: Path | None 
             f"{folder} holds no tokenizer.",
             "Copy tokenizer.json and tokenizer_config.json of the model it was made from into it.",
         )
-    keys = [] if trust_remote_code else _list_keys(folder, base)
-    for key in keys:
-        found = _shared.get(key)
-        if found is not None:
-            return found
     try:
+        digests = _digest_files(folder)
+        keys = [] if trust_remote_code else _list_keys(folder, base, digests)
+        for key in keys:
+            found = _shared.get(key)
+            if found is not None:
+                return found
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
-    except MemoryError:
+    except (MemoryError, WeightsError):
         raise
     except Exception as error:  # tokenizers raises no other kind of its own
         raise WeightsError(
             f"The tokenizer in {folder} cannot be loaded: {first_line(error)}", advise(error, "Save it again.")
         ) from error
-    name = next((name for name in _TOKENIZER_FILES if (folder / name).is_file()), _SETTINGS)
-    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    vocabulary = HuggingFaceVocabulary(tokenizer, f"sha256:{digest}")
+    name = next(name for name in (*_TOKENIZER_FILES, _SETTINGS) if name in digests)
+    vocabulary = HuggingFaceVocabulary(tokenizer, f"sha256:{digests[name]}")
     if keys:
         _shared[keys[-1]] = vocabulary
     return vocabulary
 
 
-def _list_keys(folder: Path, base: Path | None) -> list[str]:
+def _digest_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each of a tokenizer's files that the folder has, by name. Raises OSError."""
+    names = (*_TOKENIZER_FILES, *_MORE_FILES, _SETTINGS)
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names if (folder / name).is_file()
+    }
+
+
+def _list_keys(folder: Path, base: Path | None, digests: Mapping[str, str]) -> list[str]:
     """Return digests of all that decides how the folder's tokenizer reads: with its base's config, and with its own.
 
-    None where more decides: code, or the version that saved it.
+    Nothing where more decides: code, or the version that saved it. Raises WeightsError where a config cannot be read.
     """
-    settings = _read_settings(folder)
-    if not (folder / "tokenizer.json").is_file() or "auto_map" in settings or "fix_mistral_regex" in settings:
+    settings = read_object(folder / _SETTINGS)
+    if "tokenizer.json" not in digests or "auto_map" in settings or "fix_mistral_regex" in settings:
         return []
-    digest = hashlib.sha256()
-    for name in (*_TOKENIZER_FILES, *_MORE_FILES):
-        file = folder / name
-        digest.update(hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"-")
+    files = {name: digest for name, digest in digests.items() if name != _SETTINGS}
     said = {name: value for name, value in settings.items() if name not in _IDLE}
-    digest.update(json.dumps(said, sort_keys=True).encode())
-    keys = []
-    for place in (base, folder):
-        if place is not None:
-            config = _read_settings(place, "config.json")
-            whole = digest.copy()
-            whole.update(json.dumps([config.get(name) for name in _DECISIVE]).encode())
-            keys.append(whole.hexdigest())
-    return keys
+    configs = [read_object(place / "config.json") for place in (base, folder) if place is not None]
+    decided = [[files, said, [config.get(name) for name in _DECISIVE]] for config in configs]
+    return [hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest() for each in decided]
 
 
 def read_template(folder: Path) -> str | None:
